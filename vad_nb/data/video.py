@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'frame_files', 'read_image', 'check_frame', 'image_frames',
-           'video_frames', 'container_fps', 'content_key', 'resize', 'is_grey', 'Coloured', 'store_frames',
-           'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'clip_tensor', 'window_indices']
+           'video_frames', 'container_fps', 'remembered', 'content_key', 'resize', 'is_grey', 'Coloured',
+           'store_frames', 'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'clip_tensor', 'window_indices']
 
 # %% ../../nbs/10_data.video.ipynb #002-10_data-video
 import hashlib, json, math, re, time, warnings
@@ -128,20 +128,29 @@ def container_fps(
     video.release()
     return fps if 0 < fps < 1000 else math.nan
 
+def remembered(
+    what:str,      # what is computed, part of the note's name
+    files:list,    # the files that it is computed from
+    cache:Path,    # where notes are kept
+    compute,       # called without arguments; gives something that json can hold
+):
+    "What was computed from these files before, found by their names, sizes and times; else it is computed and noted."
+    facts = [(str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file in files for stat in [file.stat()]]
+    note = cache/"notes"/(hashlib.sha256(repr((what, facts)).encode()).hexdigest()[:24] + ".json")
+    try: return json.loads(note.read_text())
+    except (FileNotFoundError, ValueError): pass
+    value = compute()
+    if max(max(fact[2:]) for fact in facts) < (time.time() - 2)*1e9:
+        with write_then_rename(note) as temporary: temporary.write_text(json.dumps(value))
+    return value
+
 def content_key(
     source:Path,  # image folder or video file
     cache:Path,   # where notes are kept
-) -> tuple:       # 16 hexadecimal digits, and fps or nan
-    "What the source holds, recognised by a note of its names, sizes and times where there is one."
-    files = frame_files(source) if source.is_dir() else [source]
-    facts = [(file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file in files for stat in [file.stat()]]
-    note = cache/"notes"/(hashlib.sha256(repr((str(source.resolve()), facts)).encode()).hexdigest()[:16] + ".json")
-    try: return tuple(json.loads(note.read_text())[name] for name in ("key", "fps"))
-    except (FileNotFoundError, ValueError, KeyError): pass
-    key, fps = fingerprint(files), math.nan if source.is_dir() else container_fps(source)
-    if max(max(fact[2:]) for fact in facts) < (time.time() - 2)*1e9:
-        with write_then_rename(note) as temporary: temporary.write_text(json.dumps({"key": key, "fps": fps}))
-    return key, fps
+) -> list:        # 16 hexadecimal digits, and fps or nan
+    "What the source holds, in a name, and how fast it runs."
+    if source.is_dir(): return remembered("key", files := frame_files(source), cache, lambda: [fingerprint(files), math.nan])
+    return remembered("key", [source], cache, lambda: [fingerprint([source]), container_fps(source)])
 
 # %% ../../nbs/10_data.video.ipynb #030-10_data-video
 def resize(
@@ -207,6 +216,7 @@ class Clip:
     name:str
     frames:np.ndarray  # uint8 (T, H, W, C), memory-mapped and read-only; C is 1 for grey, 3 for red, green, blue
     fps:float          # frames a second
+    key:str = ""       # names the content of the source, see `content_key`
     def __len__(self): return len(self.frames)
     def __repr__(self): return f"Clip({self.name}: {'x'.join(map(str, self.frames.shape))}, {self.fps:g} fps)"
 
@@ -230,7 +240,7 @@ def open_clip(
     except OSError as error: raise DataError(error.filename or cache, "files that can be read and a cache that can be written", error.strerror or str(error),
                                              "free room there, or let VAD_NB_CACHE name another folder") from error
     if length is not None and len(frames) != length: raise DataError(source, f"{length} frames", f"{len(frames)}", "extract or copy the clip again")
-    return Clip(name or (source.name if source.is_dir() else source.stem), frames, fps or (25. if math.isnan(stated) else stated))
+    return Clip(name or (source.name if source.is_dir() else source.stem), frames, fps or (25. if math.isnan(stated) else stated), key)
 
 # %% ../../nbs/10_data.video.ipynb #042-10_data-video
 def clip_sources(
