@@ -1,0 +1,29 @@
+# Two commands do everything: `make figures` and `make test`. Both make .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONUNBUFFERED := 1
+
+.PHONY: figures test lab readme clean
+
+figures: .venv/ready          ## train on the built-in scene and draw figures 4 to 8 (see runs/ and figures/)
+	$(BIN)/vad-nb figures --out figures-here
+
+test: .venv/ready             ## exported modules in sync, notebooks clean, every notebook, every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 15 tests
+
+lab: .venv/ready              ## read and run the notebooks
+	$(BIN)/jupyter lab nbs/index.ipynb
+
+readme: .venv/ready           ## README.md from nbs/index.ipynb
+	$(BIN)/python tests/readme.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vad_nb needs Python 3.10 or newer: make PYTHON=/path/to/python3 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:                        ## remove the environment and what was made here
+	rm -rf .venv runs figures-here build *.egg-info
