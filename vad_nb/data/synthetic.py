@@ -9,13 +9,13 @@ __all__ = ['START', 'ANGLE', 'HALF_WIDTH', 'ALONG', 'ACROSS', 'DISC', 'FINE', 'G
            'Gait', 'leg_angles', 'reach', 'walk', 'Look', 'body', 'trunk', 'head', 'hand_bag', 'random_look', 'bend',
            'seat', 'wheel', 'cyclist', 'skater', 'box', 'cart', 'figure', 'paint_back', 'bench', 'lamp', 'tree',
            'add_shadow', 'overlap', 'Backdrop', 'paint_backdrop', 'paint_frame', 'Mover', 'walkers', 'strangers',
-           'SceneTracks', 'SceneClip', 'visible_box', 'make_clip', 'make_scene', 'ranges', 'unranged', 'write_images',
-           'write_video', 'grey', 'write_ucsd', 'cells', 'write_avenue', 'write_arrays', 'write_shanghaitech',
-           'write_ano_pred', 'write_scene', 'read_tracks']
+           'stranger_look', 'SceneTracks', 'SceneClip', 'visible_box', 'film', 'make_clip', 'make_scene', 'ranges',
+           'write_images', 'write_video', 'grey', 'write_ucsd', 'cells', 'write_avenue', 'write_arrays',
+           'write_shanghaitech', 'write_ano_pred', 'write_scene', 'read_tracks']
 
 # %% ../../nbs/11_data.synthetic.ipynb #002-11_data-synthetic
 import csv
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
-from ..core import SettingsError, write_then_rename
+from ..core import DataError, SettingsError, write_then_rename
 
 # %% ../../nbs/11_data.synthetic.ipynb #005-11_data-synthetic
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def grain(
     columns, rows = ((v*per_metre).astype(np.float32) % 128 for v in (X, Z))
     return np.clip(cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)/tile.std()/2, -1.5, 1.5)
 
+# %% ../../nbs/11_data.synthetic.ipynb #012-11_data-synthetic
 def slabs(
     rng:np.random.Generator,
     s, t,            # place on the path, metres
@@ -89,7 +90,7 @@ def slabs(
     joint |= np.abs((shifted/0.9) % 1 - 0.5) > 0.475
     return np.where(joint, tone*0.86, tone)
 
-# %% ../../nbs/11_data.synthetic.ipynb #012-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #013-11_data-synthetic
 def paint_ground(
     camera:Camera,
     rng:np.random.Generator,
@@ -99,7 +100,7 @@ def paint_ground(
     X, Z = camera.ground(x, y)
     s, t = to_path(X, Z)
     far = np.clip(14/Z, 0.1, 1)                                         # fine grain fades with distance
-    lawn = 1 + 0.16*far*grain(rng, X, Z, 9) + 0.10*grain(rng, X, Z, 2.2) + 0.10*grain(rng, X, Z, 0.35)
+    lawn = 1 + 0.16*far*grain(rng, X, Z, 22) + 0.14*far*grain(rng, X, Z, 8) + 0.08*grain(rng, X, Z, 2.2) + 0.10*grain(rng, X, Z, 0.35)
     stone = slabs(rng, s, t) + 0.05*far*grain(rng, X, Z, 12) + 0.05*grain(rng, X, Z, 0.6)
     stone *= 1 - 0.05*np.clip(np.abs(t)/HALF_WIDTH, 0, 1)**2             # the trodden middle is lighter
     picture = lawn[..., None]*np.array([92, 116, 66])
@@ -109,7 +110,7 @@ def paint_ground(
     picture = np.where((np.abs(t) < HALF_WIDTH)[..., None], np.array([186, 178, 166])*stone[..., None], picture)
     return cv2.resize(picture.astype(np.float32), (camera.width, camera.height), interpolation=cv2.INTER_AREA)
 
-# %% ../../nbs/11_data.synthetic.ipynb #016-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #017-11_data-synthetic
 class Part(NamedTuple):
     colour:tuple        # red, green, blue, 0 to 255
     points:list         # the balls' centres, (u, v, w) in metres
@@ -123,7 +124,7 @@ def limb(colour, *points, radius=(0.05,)): # balls along a line, one hull from e
 def tint(colour, factor): # darker or lighter
     return tuple(min(255, c*factor) for c in colour)
 
-# %% ../../nbs/11_data.synthetic.ipynb #017-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #018-11_data-synthetic
 DISC = np.stack([np.cos(np.arange(10)*np.pi/5), np.sin(np.arange(10)*np.pi/5)], 1)
 FINE = 3 # sprites are drawn at three times the size and averaged down, which smooths their edges
 
@@ -142,9 +143,9 @@ def draw(
     heading:int=1,       # 1 with the flow, -1 against it
 ) -> Sprite:             # None where nothing of it can be in the picture
     "Parts as a small picture with soft edges."
-    points = np.concatenate([part.points for part in parts])
+    points = np.array([point for part in parts for point in part.points])
     x, y, scale = camera.project(*from_path(s + heading*points[:, 0], t + points[:, 1]), points[:, 2])
-    r = np.concatenate([part.radius for part in parts])*scale
+    r = np.array([radius for part in parts for radius in part.radius])*scale
     left, top = int((x - r).min()) - 2, int((y - r).min()) - 2
     right, bottom = int((x + r).max()) + 3, int((y + r).max()) + 3
     if right <= 0 or bottom <= 0 or left >= camera.width or top >= camera.height: return None
@@ -154,21 +155,24 @@ def draw(
     X, Z = from_path(s, t)
     return Sprite(left, top, small[..., :3], small[..., 3]/255, float(camera.project(X, Z, 0)[1]), float(Z))
 
+# %% ../../nbs/11_data.synthetic.ipynb #019-11_data-synthetic
 def paint_parts(canvas, parts, centres, radius): # each part once darker and, smaller and towards the sun (upper left), once lighter
     r, first = radius[:, None], 0
     whole = np.round((centres[:, None] + r[..., None]*DISC)*16).astype(np.int32)                  # (balls, 10, 2), sixteenths of a pixel
     sunny = np.round(((centres - 0.3*r)[:, None] + 0.62*r[..., None]*DISC)*16).astype(np.int32)
-    for part in parts:
+    colours = np.array([(*part.colour, 255) for part in parts])
+    plain, dark, light = (np.minimum(255, colours*[factor, factor, factor, 1]).tolist() for factor in (1, 0.86, 1.12))
+    for number, part in enumerate(parts):
         balls = slice(first, first := first + len(part.points))
         if part.line:
             line = np.round(centres[balls]*16).astype(np.int32)
-            cv2.polylines(canvas, [line], True, (*part.colour, 255), max(1, round(2*radius[balls.start])), cv2.LINE_8, 4)
+            cv2.polylines(canvas, [line], True, plain[number], max(1, round(2*radius[balls.start])), cv2.LINE_8, 4)
             continue
-        passes = ((whole, 0.86), (sunny, 1.12)) if radius[balls].max() > 2.5 else ((whole, 1),)
-        for discs, light in passes:
-            cv2.fillConvexPoly(canvas, cv2.convexHull(discs[balls].reshape(-1, 2)), (*tint(part.colour, light), 255), cv2.LINE_8, 4)
+        large = radius[balls].max() > 4
+        cv2.fillConvexPoly(canvas, cv2.convexHull(whole[balls].reshape(-1, 2)), (dark if large else plain)[number], cv2.LINE_8, 4)
+        if large: cv2.fillConvexPoly(canvas, cv2.convexHull(sunny[balls].reshape(-1, 2)), light[number], cv2.LINE_8, 4)
 
-# %% ../../nbs/11_data.synthetic.ipynb #019-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #021-11_data-synthetic
 @dataclass(frozen=True)
 class Gait:
     "How somebody moves; lengths are for a body of 1.7 m."
@@ -182,12 +186,12 @@ class Gait:
 
 GAITS = {"walker": Gait(), "against": Gait(),
          "runner": Gait(swing=0.80, knee=1.75, arm=0.85, elbow=1.6, lean=0.20, hop=0.10, stride=2.4),
-         "skipping": Gait(swing=0.65, knee=1.6, arm=1.25, elbow=0.35, lean=0.06, hop=0.34, stride=1.9)}
+         "skipping": Gait(swing=0.65, knee=1.6, arm=1.25, elbow=0.35, lean=0.06, hop=0.40, stride=1.9)}
 
 def leg_angles(gait, phase): # thigh and knee, radians
-    return gait.swing*np.sin(phase) + 0.05, 0.10 + gait.knee*max(0.0, np.cos(phase))**2
+    return gait.swing*np.arcsin(0.95*np.sin(phase))/np.arcsin(0.95) + 0.02, 0.08 + gait.knee*max(0.0, np.cos(phase))**2
 
-# %% ../../nbs/11_data.synthetic.ipynb #022-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #024-11_data-synthetic
 def reach(a, angle, length): # from joint a downwards at an angle (0 hangs straight, positive is forward)
     return np.array([a[0] + length*np.sin(angle), a[1] - length*np.cos(angle)])
 
@@ -212,7 +216,7 @@ def walk(
         joints[side, "hand"] = reach(joints[side, "elbow"], arm + gait.elbow + 0.1, 0.27*k)
     return joints | {"hip": hip, "neck": neck, "head": neck + k*np.array([0.05 + 0.3*np.sin(gait.lean), 0.19])}
 
-# %% ../../nbs/11_data.synthetic.ipynb #023-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #025-11_data-synthetic
 @dataclass(frozen=True)
 class Look:
     "What somebody looks like."
@@ -252,7 +256,7 @@ def body(
     legs = leg("far", 0.09) + leg("near", -0.09)
     return arm("far", 0.2) + legs + trunk(look, joints, k) + head(look, joints, k) + arm("near", -0.2) + hand_bag(look, joints, k)
 
-# %% ../../nbs/11_data.synthetic.ipynb #024-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #026-11_data-synthetic
 def trunk(look, joints, k): # back bag, torso, and a skirt or coat around the thighs
     (hu, hw), (nu, nw) = joints["hip"], joints["neck"]
     parts = []
@@ -268,6 +272,7 @@ def trunk(look, joints, k): # back bag, torso, and a skirt or coat around the th
         parts += limb(tint(look.bag_colour, 0.8), (nu - 0.06*k, -0.14*k, nw), (nu - 0.05*k, -0.14*k, nw - 0.3*k), radius=(0.022*k,))
     return parts
 
+# %% ../../nbs/11_data.synthetic.ipynb #027-11_data-synthetic
 def head(look, joints, k): # neck, hair and face; a cap or a helmet
     (hu, hw), (nu, nw) = joints["head"], joints["neck"]
     parts = limb(tint(look.skin, 0.85), (nu, 0, nw - 0.04*k), (hu - 0.02*k, 0, hw - 0.05*k), radius=(0.05*k,))
@@ -289,7 +294,7 @@ def hand_bag(look, joints, k): # a bag at the hip on a strap, or in the near han
         return [Part(look.bag_colour, [(u - 0.08*k, -0.24*k, w - 0.24*k), (u + 0.08*k, -0.24*k, w - 0.24*k), (u, -0.24*k, w - 0.06*k)], [0.07*k, 0.07*k, 0.02*k])]
     return []
 
-# %% ../../nbs/11_data.synthetic.ipynb #027-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #030-11_data-synthetic
 SKIN = ((226, 186, 158), (205, 160, 130), (160, 112, 84), (104, 72, 54))
 HAIR = ((40, 30, 24), (70, 48, 32), (120, 88, 54), (168, 140, 96), (150, 146, 142))
 CLOTH = ((172, 48, 44), (40, 72, 140), (232, 228, 220), (48, 50, 56), (58, 110, 76), (214, 168, 66), (120, 84, 130), (92, 148, 178), (196, 122, 84), (128, 130, 134))
@@ -306,7 +311,7 @@ def random_look(
                 bottom=one_of(CLOTH if wear == "skirt" else DARK), shoes=one_of(((40, 36, 34), (200, 198, 194), (120, 84, 60))), wear=wear,
                 head=one_of(("short", "short", "long", "cap")), bag=one_of(("none", "none", "backpack", "shoulder", "hand")), bag_colour=one_of(CLOTH))
 
-# %% ../../nbs/11_data.synthetic.ipynb #030-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #033-11_data-synthetic
 def bend(
     a, b,            # the two ends, (u, w) in metres
     first, second,   # lengths of the two bones
@@ -333,7 +338,7 @@ def seat(
                    (side, "hand"): hand, (side, "elbow"): bend(neck, hand, 0.3*k, 0.3*k, -1)}
     return joints
 
-# %% ../../nbs/11_data.synthetic.ipynb #032-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #035-11_data-synthetic
 def wheel(u, v, radius, turn, spokes=3, tyre=0.03): # a bicycle wheel: tyre, spokes, hub
     angles = np.linspace(0, 2*np.pi, 24, endpoint=False)
     rim = [(u + (radius - tyre)*np.cos(a), v, radius + (radius - tyre)*np.sin(a)) for a in angles]
@@ -351,11 +356,11 @@ def cyclist(look, phase): # phase: of the pedals
     bicycle = (wheel(-0.53, 0, 0.35, -1.6*phase) + wheel(0.55, 0, 0.35, -1.6*phase) + tube(frame, (-0.53, 0.35), hub, (0.36, 0.72), (-0.20, 0.78), (-0.53, 0.35)) +
                tube(frame, hub, (-0.22, 0.82)) + tube(steel, (-0.22, 0.82), saddle) + tube(frame, (0.55, 0.35), (0.36, 0.86)) + tube(steel, (0.36, 0.86), bar, (0.46, 1.0)) +
                tube((30, 30, 30), (-0.36, 0.97), (-0.16, 0.96), radius=0.045) + tube(steel, hub, pedals["near"]) + tube(steel, hub, pedals["far"]))
-    parts, near = body(look, joints), 0
+    parts = body(look, joints)
     far_leg = [part for part in parts if all(v > 0.08 for _, v, _ in part.points)]     # the bicycle stands between the two legs
     return far_leg + bicycle + [part for part in parts if part not in far_leg]
 
-# %% ../../nbs/11_data.synthetic.ipynb #033-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #036-11_data-synthetic
 def skater(look, phase): # phase: of the pushing foot
     "Somebody crouching on a skateboard who pushes now and then."
     push = max(0.0, np.sin(phase))
@@ -366,6 +371,7 @@ def skater(look, phase): # phase: of the pushing foot
     rollers = [Part((230, 210, 120), [(u, v, 0.05)], [0.055]) for v in (0.08, -0.08) for u in (-0.3, 0.3)]
     return rollers[:2] + board + rollers[2:] + body(look, joints)
 
+# %% ../../nbs/11_data.synthetic.ipynb #037-11_data-synthetic
 def box(colour, u, v, w, radius=0.04): # a box with round edges between two values each of u, v and w
     return Part(colour, [(a, b, c) for a in u for b in v for c in w], [radius]*8)
 
@@ -382,7 +388,7 @@ def cart(look, phase): # phase: of the wheels
              Part(white, [(0.55, -0.5, 0.5), (0.55, 0.5, 0.5), (1.12, -0.5, 0.5), (1.12, 0.5, 0.5), (0.72, -0.5, 0.92), (0.72, 0.5, 0.92)], [0.05]*6),
              Part((250, 240, 180), [(1.14, -0.36, 0.66)], [0.07])] + wheels(-0.52) + posts(-0.5) + [box(white, (-1.05, 0.75), (-0.58, 0.58), (1.82, 1.88), 0.05)])
 
-# %% ../../nbs/11_data.synthetic.ipynb #034-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #038-11_data-synthetic
 RIDES = {"cyclist": cyclist, "skater": skater, "cart": cart}
 STRIDE = {"cyclist": 4.2, "skater": 7.0, "cart": 1.57} | {kind: gait.stride for kind, gait in GAITS.items()} # metres for one turn of the phase
 SPEED = {"walker": 1.3, "against": 1.3, "runner": 3.0, "skipping": 2.0, "cyclist": 3.6, "skater": 2.9, "cart": 2.4} # metres a second
@@ -390,7 +396,7 @@ SPEED = {"walker": 1.3, "against": 1.3, "runner": 3.0, "skipping": 2.0, "cyclist
 def figure(kind, look, phase): # parts of anybody at one phase
     return RIDES[kind](look, phase) if kind in RIDES else body(look, walk(GAITS[kind], phase, look.height))
 
-# %% ../../nbs/11_data.synthetic.ipynb #037-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #041-11_data-synthetic
 def paint_back(
     picture:np.ndarray,  # float32 (H, W, 3) from `paint_ground`, changed in place
     camera:Camera,
@@ -411,7 +417,7 @@ def paint_back(
     hedge = (w > 0) & (w < 1.15 + 0.10*grain(rng, X, 0*w, 1.4))
     picture[:] = np.where(hedge[..., None], np.array([52, 78, 44])*(leaves*(0.75 + 0.3*np.clip(w, 0, 1)))[..., None], picture)
 
-# %% ../../nbs/11_data.synthetic.ipynb #038-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #042-11_data-synthetic
 def bench(): # seat, back and legs, facing the path
     wood, iron = (136, 98, 62), (58, 60, 62)
     legs = [part for u in (-0.7, 0.7) for v in (0.2, -0.2) for part in limb(iron, (u, v, 0), (u, v, 0.45), radius=(0.035,))]
@@ -426,7 +432,7 @@ def lamp(): # a lamp post
 
 def tree(rng): # a trunk, and a crown of many small bunches of leaves
     bark, parts = (96, 76, 58), []
-    parts += limb(bark, (0, 0, 0), (0.05, 0, 0.7), (0.0, 0, 2.4), (0.12, 0, 4.6), radius=(0.30, 0.20, 0.17, 0.12))
+    parts += limb(bark, (0, 0, 0), (0.05, 0, 0.7), (0.0, 0, 2.4), (0.12, 0, 4.6), radius=(0.24, 0.15, 0.13, 0.10))
     parts += limb(bark, (0.0, 0, 2.5), (-0.8, 0, 4.2), radius=(0.12, 0.06)) + limb(bark, (0.03, 0, 2.8), (1.0, 0, 4.3), radius=(0.12, 0.06))
     for light, number in ((0.62, 160), (0.85, 160), (1.1, 110)):
         for _ in range(number):
@@ -435,9 +441,10 @@ def tree(rng): # a trunk, and a crown of many small bunches of leaves
             if centre[2] > 3.5: parts.append(Part(tint((72, 104, 48), light*rng.uniform(0.8, 1.2)), [centre], [rng.uniform(0.07, 0.16)]))
     return parts
 
-# %% ../../nbs/11_data.synthetic.ipynb #040-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #044-11_data-synthetic
 SUN = (0.75, 0.20) # where a shadow falls, per pixel of height
 
+# %% ../../nbs/11_data.synthetic.ipynb #045-11_data-synthetic
 def add_shadow(
     shade:np.ndarray,   # uint8 (H, W), changed in place: 255 is full shadow
     sprite:Sprite,
@@ -453,13 +460,14 @@ def add_shadow(
     fallen = cv2.blur(cv2.warpAffine((sprite.cover*255).astype(np.uint8), shear, (x1 - x0, y1 - y0)), (3, 3))
     np.maximum(shade[y0:y1, x0:x1], fallen, out=shade[y0:y1, x0:x1])
 
+# %% ../../nbs/11_data.synthetic.ipynb #046-11_data-synthetic
 def overlap(sprite, shape): # where a sprite lies in the picture, and which part of the sprite that is
     x0, y0 = max(sprite.x, 0), max(sprite.y, 0)
     x1, y1 = min(sprite.x + sprite.cover.shape[1], shape[1]), min(sprite.y + sprite.cover.shape[0], shape[0])
     here = (slice(y0, max(y1, y0)), slice(x0, max(x1, x0)))
     return here, tuple(slice(part.start - corner, part.stop - corner) for part, corner in zip(here, (sprite.y, sprite.x)))
 
-# %% ../../nbs/11_data.synthetic.ipynb #041-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #047-11_data-synthetic
 class Backdrop(NamedTuple):
     picture:np.ndarray   # float32 (H, W, 3), everything that stands still
     cover:np.ndarray     # float32 (H, W), what stands in front of the path
@@ -477,7 +485,7 @@ def paint_backdrop(
     front = [draw(tree(rng), 7.2, -3.3, camera), draw(bench(), 10.1, -3.1, camera), draw(lamp(), 12.6, -2.75, camera)]
     shade, cover, lit = np.zeros(picture.shape[:2], np.uint8), np.zeros(picture.shape[:2], np.float32), np.ones(picture.shape[:2], np.float32)
     for sprite in behind + front: add_shadow(shade, sprite)
-    picture *= (1 - 0.42*shade/255)[..., None]
+    picture *= (1 - 0.46*shade/255)[..., None]
     for number, sprite in enumerate(behind + front):
         here, part = overlap(sprite, cover.shape)
         picture[here] = picture[here]*(1 - sprite.cover[part][..., None]) + sprite.colour[part]
@@ -485,17 +493,17 @@ def paint_backdrop(
         if number >= len(behind): cover[here] = np.maximum(cover[here], sprite.cover[part])
     return Backdrop(picture, cover, lit)
 
-# %% ../../nbs/11_data.synthetic.ipynb #044-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #050-11_data-synthetic
 def paint_frame(
     backdrop:Backdrop,
     sprites:dict,       # number from 1 -> Sprite
     sunshine:float=1.0, # 0 overcast, 1 bright: how dark the shadows are
 ):                      # picture float32 (H, W, 3); owner uint8 (H, W), 0 where nobody is
     "Shadows and people over the backdrop."
-    picture, owner = backdrop.picture.copy(), np.zeros(backdrop.cover.shape, np.uint8)
-    shade = np.zeros_like(owner)
+    shade, owner = np.zeros((2, *backdrop.cover.shape), np.uint8)
     for sprite in sprites.values(): add_shadow(shade, sprite)
-    picture *= (1 - (0.42*sunshine/255)*shade*backdrop.lit)[..., None]
+    dim = 1 - np.float32(0.46*sunshine/255)*backdrop.lit*shade
+    picture = cv2.multiply(backdrop.picture, cv2.merge([dim]*3))
     for number, sprite in sorted(sprites.items(), key=lambda item: -item[1].distance):
         here, part = overlap(sprite, owner.shape)
         free = 1 - backdrop.cover[here]
@@ -504,7 +512,7 @@ def paint_frame(
         owner[here][cover >= 0.5] = number
     return picture, owner
 
-# %% ../../nbs/11_data.synthetic.ipynb #048-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #054-11_data-synthetic
 FPS = 10
 ANOMALIES = (("cyclist",), ("skipping",), ("runner",), ("skater",), ("cart",), ("against",), ("cyclist", "skater"), ("throughout", "against", "cyclist"))
 
@@ -526,7 +534,7 @@ class Mover:
         stride = STRIDE[self.kind]*(self.look.height/1.7 if self.kind in GAITS else 1)
         return draw(figure(self.kind, self.look, self.phase + 2*np.pi*gone/stride), s, self.t, camera, self.heading)
 
-# %% ../../nbs/11_data.synthetic.ipynb #049-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #055-11_data-synthetic
 def walkers(
     rng:np.random.Generator,
     camera:Camera,
@@ -536,17 +544,16 @@ def walkers(
     "Enough people for the whole clip: about seven in view at a time."
     people, s = [], crossing(camera, camera.width, 0) - 0.5
     while s > crossing(camera, 0, 0) - 1.6*length/FPS:
-        t = rng.uniform(-1.85, 1.85)
-        if all(abs(t - lane) > 0.55 for lane in taken):
-            child = rng.random() < 0.15
-            speed = SPEED["walker"]*rng.uniform(0.85, 1.2)
-            people.append(Mover("walker", random_look(rng, child), s, t, speed, rng.uniform(0, 6.28)))
-            beside = t + 0.62*(1 if t < 0 else -1)
-            if (child or rng.random() < 0.25) and all(abs(beside - lane) > 0.5 for lane in taken):
-                people.append(Mover("walker", random_look(rng), s + rng.uniform(-0.3, 0.3), beside, speed, rng.uniform(0, 6.28)))
+        free = [t for t in rng.uniform(-1.85, 1.85, 32) if all(abs(t - lane) > 0.55 for lane in taken)]
+        child, speed = rng.random() < 0.15, SPEED["walker"]*rng.uniform(0.85, 1.2)
+        people.append(Mover("walker", random_look(rng, child), s, free[0], speed, rng.uniform(0, 6.28)))
+        beside = free[0] + 0.62*(1 if free[0] < 0 else -1)
+        if (child or rng.random() < 0.25) and all(abs(beside - lane) > 0.5 for lane in taken):
+            people.append(Mover("walker", random_look(rng), s + rng.uniform(-0.3, 0.3), beside, speed, rng.uniform(0, 6.28)))
         s -= rng.uniform(1.3, 4.2)
     return people
 
+# %% ../../nbs/11_data.synthetic.ipynb #056-11_data-synthetic
 def strangers(
     rng:np.random.Generator,
     camera:Camera,
@@ -555,20 +562,24 @@ def strangers(
 ) -> list:            # of `Mover`
     "Those who do not belong, each with its time of arrival."
     movers, throughout = [], "throughout" in kinds
-    kinds = [kind for kind in kinds if kind != "throughout"]
-    for number, kind in enumerate(kinds):
+    for number, kind in enumerate(kind for kind in kinds if kind != "throughout"):
         heading = -1 if kind == "against" else 1
-        t = rng.uniform(-0.7, 0.2) + 0.9*number
-        look = random_look(rng, child=kind == "skipping")
-        if kind in RIDES: look = replace(look, height=1.72, wear="shorts" if kind == "runner" else "trousers", bag="none", head="helmet" if kind == "cyclist" else "short")
-        if kind == "runner": look = replace(look, wear="shorts", bag="none")
+        t = rng.uniform(-1.0, -0.6) if kind == "skipping" else rng.uniform(-0.6, 0.1) + 1.0*number*throughout
         speed = SPEED[kind]*rng.uniform(0.93, 1.07)
         arrival = (rng.uniform(0.2, 0.3) + 0.42*number)*length - (0.55*length if throughout and not number else 0)
         edge = crossing(camera, 0 if heading > 0 else camera.width, t)
-        movers.append(Mover(kind, look, edge - heading*(speed*arrival/FPS + 0.6), t, speed, rng.uniform(0, 6.28), heading))
+        movers.append(Mover(kind, stranger_look(rng, kind), edge - heading*(speed*arrival/FPS + 0.6), t, speed, rng.uniform(0, 6.28), heading))
     return movers
 
-# %% ../../nbs/11_data.synthetic.ipynb #051-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #057-11_data-synthetic
+def stranger_look(rng, kind): # clothes to ride, run and skip in
+    look = random_look(rng, child=kind == "skipping")
+    if kind == "against": return replace(look, top=(232, 228, 220), bottom=(38, 44, 66), wear="trousers")
+    look = replace(look, wear="shorts" if kind in ("runner", "skipping") else "trousers", bag="none", head="helmet" if kind == "cyclist" else "short")
+    if kind == "skipping": return replace(look, height=1.38, top=(214, 168, 66), bottom=(40, 72, 140))
+    return replace(look, height=1.72)
+
+# %% ../../nbs/11_data.synthetic.ipynb #059-11_data-synthetic
 MIN_SHARE = 0.0005  # of the picture: less than this of somebody does not count
 
 class SceneTracks(NamedTuple):
@@ -586,6 +597,7 @@ class SceneClip:
     tracks:SceneTracks    # boxes of everybody's visible extent
     kind:dict             # track -> walker, cyclist, skater, cart, runner, skipping or against
 
+# %% ../../nbs/11_data.synthetic.ipynb #060-11_data-synthetic
 def visible_box(owner, number, sprite): # the box of somebody's pixels, in [0, 1], or None
     here, _ = overlap(sprite, owner.shape)
     mine = owner[here] == number
@@ -593,7 +605,29 @@ def visible_box(owner, number, sprite): # the box of somebody's pixels, in [0, 1
     rows, columns = np.flatnonzero(mine.any(1)) + here[0].start, np.flatnonzero(mine.any(0)) + here[1].start
     return columns[0]/owner.shape[1], rows[0]/owner.shape[0], (columns[-1] + 1)/owner.shape[1], (rows[-1] + 1)/owner.shape[0]
 
-# %% ../../nbs/11_data.synthetic.ipynb #053-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #062-11_data-synthetic
+def film(
+    movers:dict,              # number from 1 -> `Mover`
+    backdrop:Backdrop,
+    camera:Camera,
+    length:int,               # frames
+    rng:np.random.Generator,  # for clouds and noise
+):                            # frames uint8 (T, H, W, 3); owners uint8 (T, H, W), whose pixel it is; `SceneTracks`
+    "Everybody walks, and the camera records."
+    frames, owners, rows = np.empty((length, camera.height, camera.width, 3), np.uint8), np.empty((length, camera.height, camera.width), np.uint8), []
+    period, start = rng.uniform(60, 140), rng.uniform(0, 6.28)
+    for frame in range(length):
+        cloud = 0.5 + 0.5*np.sin(2*np.pi*frame/period + start)
+        sprites = {number: sprite for number, mover in movers.items() if (sprite := mover.sprite(frame, camera)) is not None}
+        picture, owner = paint_frame(backdrop, sprites, 1 - 0.6*cloud)
+        noise = rng.standard_normal(owner.shape, np.float32)*2.5
+        frames[frame] = cv2.addWeighted(picture, 1.02 - 0.10*cloud, cv2.merge([noise]*3), 1, 0, dtype=cv2.CV_8U)
+        owners[frame] = owner
+        rows += [(frame, number, *box) for number, sprite in sprites.items() if (box := visible_box(owner, number, sprite))]
+    table = np.array(rows, float).reshape(-1, 6)
+    return frames, owners, SceneTracks(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:].astype(np.float32))
+
+# %% ../../nbs/11_data.synthetic.ipynb #063-11_data-synthetic
 def make_clip(
     split:str,              # train or test
     number:int,             # of the clip, from 0
@@ -606,26 +640,16 @@ def make_clip(
     "One clip of the built-in scene."
     if split not in ("train", "test"): raise SettingsError(f"split {split!r}: expected train or test")
     camera, rng = Camera(height, width), np.random.default_rng([random_seed, 1 + (split == "test"), number])
-    backdrop = backdrop or paint_backdrop(camera, random_seed)
     others = strangers(rng, camera, length, ANOMALIES[number % len(ANOMALIES)]) if split == "test" else []
     movers = dict(enumerate(walkers(rng, camera, length, [mover.t for mover in others]) + others, 1))
-    odd = [number for number, mover in movers.items() if mover.kind != "walker"]
-    frames, masks, rows = np.empty((length, height, width, 3), np.uint8), np.zeros((length, height, width), bool), []
-    period, start = rng.uniform(60, 140), rng.uniform(0, 6.28)
-    for frame in range(length):
-        cloud = 0.5 + 0.5*np.sin(2*np.pi*frame/period + start)
-        sprites = {number: sprite for number, mover in movers.items() if (sprite := mover.sprite(frame, camera)) is not None}
-        picture, owner = paint_frame(backdrop, sprites, 1 - 0.6*cloud)
-        noise = rng.standard_normal((height, width), np.float32)*2.5
-        frames[frame] = cv2.addWeighted(picture, 1.02 - 0.10*cloud, cv2.merge([noise]*3), 1, 0, dtype=cv2.CV_8U)
-        strange = np.isin(owner, odd)
-        if strange.sum() >= MIN_SHARE*owner.size: masks[frame] = strange
-        rows += [(frame, number, *box) for number, sprite in sprites.items() if (box := visible_box(owner, number, sprite))]
-    table = np.array(rows, float).reshape(-1, 6)
-    tracks = SceneTracks(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:].astype(np.float32))
-    seen = {number: mover.kind for number, mover in movers.items() if number in set(tracks.track.tolist())}
+    frames, owners, tracks = film(movers, backdrop or paint_backdrop(camera, random_seed), camera, length, rng)
+    odd = np.array([False] + [mover.kind != "walker" for mover in movers.values()])   # by number
+    masks = odd[owners]
+    masks[masks.sum((1, 2)) < MIN_SHARE*height*width] = False
+    seen = {track: movers[track].kind for track in np.unique(tracks.track).tolist()}
     return SceneClip(f"{number + 1:02d}", frames, masks.any((1, 2)).astype(np.uint8), masks, tracks, seen)
 
+# %% ../../nbs/11_data.synthetic.ipynb #064-11_data-synthetic
 def make_scene(
     split:str,         # train or test
     clips:int=8,       # how many; test clips go through `ANOMALIES` in turn
@@ -638,7 +662,7 @@ def make_scene(
     backdrop = paint_backdrop(Camera(height, width), random_seed)
     return [make_clip(split, number, length, height, width, random_seed, backdrop) for number in range(clips)]
 
-# %% ../../nbs/11_data.synthetic.ipynb #057-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #068-11_data-synthetic
 def ranges(
     labels:np.ndarray,  # (T,), 0 or 1
 ) -> np.ndarray:        # int (2, K): first and last frame of each abnormal stretch, from 1, inclusive, as Matlab counts
@@ -646,12 +670,7 @@ def ranges(
     change = np.diff(np.concatenate([[0], np.asarray(labels, int), [0]]))
     return np.stack([np.flatnonzero(change == 1) + 1, np.flatnonzero(change == -1)])
 
-def unranged(stretches, length): # the inverse of `ranges`, for checks
-    labels = np.zeros(length, np.uint8)
-    for first, last in np.asarray(stretches).T: labels[first - 1:last] = 1
-    return labels
-
-# %% ../../nbs/11_data.synthetic.ipynb #060-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #071-11_data-synthetic
 def write_images(
     folder,             # is made
     frames:np.ndarray,  # uint8 (T, H, W, 3) or (T, H, W)
@@ -666,6 +685,7 @@ def write_images(
         options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == ".jpg" else []
         if not cv2.imwrite(str(path), frame[..., ::-1] if frame.ndim == 3 else frame, options): raise OSError(f"{path}: could not be written")
 
+# %% ../../nbs/11_data.synthetic.ipynb #072-11_data-synthetic
 def write_video(
     path,               # .avi
     frames:np.ndarray,  # uint8 (T, H, W, 3)
@@ -681,7 +701,7 @@ def write_video(
 def grey(frames): # uint8 (T, H, W, 3) -> (T, H, W)
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
-# %% ../../nbs/11_data.synthetic.ipynb #062-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #074-11_data-synthetic
 def write_ucsd(root, train, test): # Ped1 and Ped2 as their archive comes: grey tif, masks as bmp, one Matlab file of ranges
     base = root/"UCSDped2"
     for number, clip in enumerate(train, 1): write_images(base/f"Train/Train{number:03d}", grey(clip.frames), "{:03d}.tif", 1)
@@ -692,6 +712,7 @@ def write_ucsd(root, train, test): # Ped1 and Ped2 as their archive comes: grey 
         lines.append("TestVideoFile{end+1}.gt_frame = [" + ", ".join(f"{first}:{last}" for first, last in ranges(clip.labels).T) + "];")
     (base/"Test/UCSDped2.m").write_text("\n".join(lines) + "\n")
 
+# %% ../../nbs/11_data.synthetic.ipynb #075-11_data-synthetic
 def cells(items): # a 1xN Matlab cell
     row = np.empty((1, len(items)), object)
     for number, item in enumerate(items): row[0, number] = item
@@ -704,7 +725,7 @@ def write_avenue(root, train, test): # videos; a cell of masks for each test vid
         write_video(root/f"testing_videos/{number:02d}.avi", clip.frames)
         savemat(root/f"ground_truth_demo/testing_label_mask/{number}_label.mat", {"volLabel": cells(list(clip.masks.astype(np.uint8)))}, do_compression=True)
 
-# %% ../../nbs/11_data.synthetic.ipynb #063-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #076-11_data-synthetic
 def write_arrays(root, clip, name): # the frame and pixel masks of ShanghaiTech
     for kind, array in (("frame", clip.labels), ("pixel", clip.masks.astype(np.uint8))):
         folder = root/f"testing/test_{kind}_mask"
@@ -717,12 +738,13 @@ def write_shanghaitech(root, train, test): # training videos, test frames, masks
         write_images(root/f"testing/frames/01_{number:04d}", clip.frames, "{:03d}.jpg")
         write_arrays(root, clip, f"01_{number:04d}")
 
+# %% ../../nbs/11_data.synthetic.ipynb #077-11_data-synthetic
 def write_ano_pred(root, train, test): # the layout of most papers, with the pixel masks of ShanghaiTech and all tracks beside it
     rows, labels = [], []
     for split, clips in (("training", train), ("testing", test)):
         for clip in clips:
             write_images(root/split/"frames"/clip.name, clip.frames, "{:03d}.jpg")
-            rows += [(split, clip.name, frame, track, clip.kind[track], *box) for frame, track, box in zip(*(part.tolist() for part in clip.tracks))]
+            rows += [(split, clip.name, frame, track, clip.kind[track], *map(str, box)) for frame, track, box in zip(*clip.tracks)]
             if split == "testing":
                 labels.append(clip.labels)
                 write_arrays(root, clip, clip.name)
@@ -732,11 +754,11 @@ def write_ano_pred(root, train, test): # the layout of most papers, with the pix
     with open(root/"tracks.csv", "w", newline="") as file:
         csv.writer(file).writerows([("split", "video", "frame", "track", "kind", "x0", "y0", "x1", "y1"), *rows])
 
-# %% ../../nbs/11_data.synthetic.ipynb #064-11_data-synthetic
+# %% ../../nbs/11_data.synthetic.ipynb #078-11_data-synthetic
 LAYOUTS = {"ucsd": write_ucsd, "avenue": write_avenue, "shanghaitech": write_shanghaitech, "ano_pred": write_ano_pred}
 
 def write_scene(
-    folder,              # must not exist; appears when everything is written
+    folder,              # must not exist yet; appears when everything is written
     layout:str,          # ucsd, avenue, shanghaitech or ano_pred
     train_clips:int=8,   # how many
     test_clips:int=8,    # how many
@@ -747,7 +769,9 @@ def write_scene(
 ) -> Path:               # the folder
     "Make the scene of `make_scene` and write it as one of the benchmarks comes."
     if layout not in LAYOUTS: raise SettingsError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
-    folder, backdrop = Path(folder), paint_backdrop(Camera(height, width), random_seed)
+    folder = Path(folder)
+    if folder.exists(): raise DataError(folder, "a folder that does not exist yet", "one that does", "remove it or name another")
+    backdrop = paint_backdrop(Camera(height, width), random_seed)
     def clips(split, count): return (make_clip(split, number, length, height, width, random_seed, backdrop) for number in range(count))
     with write_then_rename(folder) as root:
         root.mkdir()
