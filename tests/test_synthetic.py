@@ -9,8 +9,8 @@ from scipy.io import loadmat
 from vad_nb.core import DataError, SettingsError
 from vad_nb.data import synthetic as scene
 
-SMALL = dict(length=60, height=120, width=180)
-TINY = dict(length=12, height=60, width=90)
+SMALL = {"length": 60, "height": 120, "width": 180}
+TINY = {"length": 12, "height": 60, "width": 90}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_boxes_enclose_exactly_what_the_mask_shows(test_clips):
 
 def test_against_the_flow_goes_the_other_way(test_clips):
     clip = test_clips[5]
-    track = [track for track, kind in clip.kind.items() if kind == "against"][0]
+    track = next(track for track, kind in clip.kind.items() if kind == "against")
     box = clip.tracks.box[clip.tracks.track == track]
     assert box[-1, 0] < box[0, 0] - 0.1
 
@@ -184,7 +184,7 @@ def close(read, made):  # JPEG keeps the brightness well and the colours less we
 
 
 def test_ucsd(tmp_path, made):
-    root, (train, test) = written(tmp_path, "ucsd")/"UCSDped2", made
+    root, (_, test) = written(tmp_path, "ucsd")/"UCSDped2", made
     assert sorted(p.name for p in (root/"Train/Train001").iterdir()) == [f"{n:03d}.tif" for n in range(1, 13)]
     lines = re.findall(r"TestVideoFile\{end\+1\}\.gt_frame = \[(.*)\];", (root/"Test/UCSDped2.m").read_text())
     assert len(lines) == 2 and (root/"Test/UCSDped2.m").read_text().startswith("TestVideoFile = {};\n")

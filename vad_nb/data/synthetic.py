@@ -342,9 +342,8 @@ def seat(
 def wheel(u, v, radius, turn, spokes=3, tyre=0.03): # a bicycle wheel: tyre, spokes, hub
     angles = np.linspace(0, 2*np.pi, 24, endpoint=False)
     rim = [(u + (radius - tyre)*np.cos(a), v, radius + (radius - tyre)*np.sin(a)) for a in angles]
-    lines = [limb((150, 150, 152), *[(u + sign*0.9*radius*np.cos(a), v, radius + sign*0.9*radius*np.sin(a)) for sign in (-1, 1)], radius=(0.006,))
-             for a in turn + np.arange(spokes)*np.pi/spokes]
-    return sum(lines, []) + [Part((34, 34, 36), rim, [tyre]*24, True), Part((60, 60, 62), [(u, v, radius)], [0.045])]
+    ends = [[(u + sign*0.9*radius*np.cos(a), v, radius + sign*0.9*radius*np.sin(a)) for sign in (-1, 1)] for a in turn + np.arange(spokes)*np.pi/spokes]
+    return [Part((150, 150, 152), pair, [0.006, 0.006]) for pair in ends] + [Part((34, 34, 36), rim, [tyre]*24, True), Part((60, 60, 62), [(u, v, radius)], [0.045])]
 
 def cyclist(look, phase): # phase: of the pedals
     "A bicycle with its rider."
