@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent
 def readme() -> str:
     "The text of README.md."
     from nbconvert import MarkdownExporter
-    text, _ = MarkdownExporter().from_filename(str(ROOT / "nbs" / "index.ipynb"))
+    text, _ = MarkdownExporter(exclude_output_prompt=True, exclude_input_prompt=True).from_filename(str(ROOT / "nbs" / "index.ipynb"))
     text = "\n".join(line.rstrip() for line in text.splitlines())
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
