@@ -190,10 +190,10 @@ def test_window_indices(length, frames):
 def test_clip_sources(tmp_path):
     for number in (2, 10, 1):
         write_images(tmp_path/f"Test{number:03d}", tiny_frames(length=2))
-    write_video(tmp_path/"film.mp4", tiny_frames(length=2), "mp4v")
+    write_video(tmp_path/"Other.mp4", tiny_frames(length=2), "mp4v")
     (tmp_path/"empty").mkdir()
     (tmp_path/"notes.txt").write_text("not a clip")
-    assert list(clip_sources(tmp_path)) == ["film", "Test001", "Test002", "Test010"]
+    assert list(clip_sources(tmp_path)) == ["Other", "Test001", "Test002", "Test010"]
 
 
 @pytest.mark.data

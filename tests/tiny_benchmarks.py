@@ -11,7 +11,7 @@ LENGTH, SIZE = 8, (24, 32)
 RANGES = {"01": [(3, 5)], "02": [(1, 2), (7, 8)], "03": [(1, 8)]}  # 1-based, inclusive; the last clip has one class only
 LABELS = {name: np.array([any(a <= t + 1 <= b for a, b in ranges) for t in range(LENGTH)], np.uint8) for name, ranges in RANGES.items()}
 ABNORMAL = sum(int(labels.sum()) for labels in LABELS.values())
-SOURCES = ("gt_frame", "mat", "npy", "masks", "frame_mask", "volLabel", "ano_pred")
+UCSD = ("gt_frame", "mat", "npy", "masks")  # label sources
 
 
 def expected(labels, **changes):

@@ -237,8 +237,10 @@ def open_clip(
     try:
         key, stated = content_key(source, cache)
         frames = cached_frames(source, cache/f"{key}-{'x'.join(map(str, size)) if size else 'full'}.npy", size, length)
-    except OSError as error: raise DataError(error.filename or cache, "files that can be read and a cache that can be written", error.strerror or str(error),
-                                             "free room there, or let VAD_NB_CACHE name another folder") from error
+    except OSError as error:
+        inside = error.filename is None or Path(error.filename).is_relative_to(cache)
+        if inside: raise DataError(cache, "a cache that can be written", error.strerror, "free room there, or let VAD_NB_CACHE name another folder") from error
+        raise DataError(error.filename, "a file that can be read", error.strerror) from error
     if length is not None and len(frames) != length: raise DataError(source, f"{length} frames", f"{len(frames)}", "extract or copy the clip again")
     return Clip(name or (source.name if source.is_dir() else source.stem), frames, fps or (25. if math.isnan(stated) else stated), key)
 
