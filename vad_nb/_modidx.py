@@ -153,6 +153,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.read_official_json': ( 'data.objects.html#read_official_json',
                                                                                  'vad_nb/data/objects.py'),
+                                     'vad_nb.data.objects.shadows': ('data.objects.html#shadows', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.stored': ('data.objects.html#stored', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.take_off': ('data.objects.html#take_off', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.too_large': ('data.objects.html#too_large', 'vad_nb/data/objects.py'),
