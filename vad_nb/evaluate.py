@@ -116,8 +116,10 @@ def floors(
     "What a random scorer, the frame position and the frame difference get under a protocol."
     def run(scores): return {name: float(value[0]) for name, value in measure(prepare(scores, labels, protocol), np.ones((1, len(labels))), metrics).items()}
     generator = np.random.default_rng(random_seed)
-    repeats = int(np.clip(1e5/sum(map(len, labels.values())), 3, 50))
-    random = [run({name: generator.random(len(label)) for name, label in labels.items()}) for _ in range(repeats)]
+    random = []
+    for _ in range(int(np.clip(5e4/sum(map(len, labels.values())), 2, 25))):
+        values = {name: generator.random(len(label)) for name, label in labels.items()}
+        random += [run(values), run({name: 1 - one for name, one in values.items()})]   # upside down: the luck of one is the bad luck of the other
     found = {"random": {name: float(np.mean([one[name] for one in random])) for name in random[0]},
              "position": run({name: np.arange(len(label))/len(label) for name, label in labels.items()})}
     if clips: found["difference"] = run({name: frame_difference(clips[name].frames) for name in labels})
