@@ -196,7 +196,7 @@ def test_objective_state_holds_the_sampler(tmp_path):
 def test_broken_features_and_settings_are_refused():
     features = toy_set(train=300, test=10).train
     with pytest.raises(TrainingError, match="loss is"): fit_features(np.where(np.arange(600).reshape(300, 2) == 7, np.nan, features), SMALL, device="cpu")
-    for wrong, word in ((dict(network="mlp"), "log-density"), (dict(sampler="uniform"), "log-uniform"), (dict(weight="one"), "square")):
+    for wrong, word in ((dict(network="mlp"), "log-density"), (dict(sampler="normal"), "log-uniform"), (dict(weight="one"), "square")):
         with pytest.raises(SettingsError, match=word): fit_features(features, replace(SMALL, **wrong), device="cpu")
 
 

@@ -136,7 +136,7 @@ def test_adaptive_state_restores_the_draws():
         assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("name, word", [("uniform", "log-uniform"), ("log-uniform+normal", "log-gaussian"),
+@pytest.mark.parametrize("name, word", [("normal", "log-uniform"), ("log-uniform+normal", "log-gaussian"),
                                         ("log-uniform+log-gaussian@2", "between 0 and 1"), ("log-uniform+log-gaussian@x", "number")])
 def test_unknown_names_are_refused(name, word):
     with pytest.raises(SettingsError, match=word): make_sampler(name)
