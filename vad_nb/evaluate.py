@@ -46,6 +46,8 @@ class Protocol:
         if len(self.trim) != 2 or min(self.trim) < 0: raise SettingsError(f"trim {self.trim}: expected two numbers of frames from 0")
         smooth(np.zeros(3), self.smoothing)   # an unknown filter is an error here
 
+    @property
+    def headline(self): return POOLINGS[self.pooling]   # the metric that a paper with this protocol prints
     def __str__(self):
         return (f"{self.name} ({self.pooling}; normalisation {self.normalisation}; smoothing {self.smoothing}"
                 + ("" if self.smoothing == "none" else ", causal" if self.causal else ", offline")
@@ -198,7 +200,7 @@ class Report:
 
     def __getitem__(self, metric): return self.numbers[metric]
     @property
-    def headline(self): return self.numbers[POOLINGS[self.conditions.protocol.pooling]]
+    def headline(self): return self.numbers.get(self.conditions.protocol.headline)   # None when it was not asked for
     def __str__(self):
         known, numbers = self.conditions, list(self.numbers.values())
         seeds, names = any(number.over_seeds for number in numbers), list(numbers[0].floors)
@@ -217,7 +219,7 @@ class Report:
     ) -> dict:
         "The whole report as plain values."
         numbers = {name: dict(value=number.value, low=number.low, high=number.high, over_seeds=number.over_seeds, floors=number.floors) for name, number in self.numbers.items()}
-        whole = plain_json(dict(method=self.method, **asdict(self.conditions), headline=self.headline.metric, metrics=numbers, notes=self.notes, provenance=self.provenance))
+        whole = plain_json(dict(method=self.method, **asdict(self.conditions), headline=self.conditions.protocol.headline, metrics=numbers, notes=self.notes, provenance=self.provenance))
         if path is not None: write_json(whole, path)
         return whole
 
@@ -251,7 +253,7 @@ def evaluate(
     method = method or str(known[0].get("method", "scores"))
     prepared = [prepare(one.frames, labels, protocol) for one in seeds]
     each = [measure(frames, weights, metrics, protocol.threshold, fps, method if progress and draws else None) for frames in prepared]
-    if (missing := POOLINGS[protocol.pooling]) not in each[0] and (metrics is None or missing in metrics):
+    if (missing := protocol.headline) not in each[0] and (metrics is None or missing in metrics):
         raise SettingsError(f"protocol {protocol.name}: expected clips of several scenes, named <scene>_<clip>, found {', '.join(list(labels)[:3])}")
     reals = {one.get("real") for one in known} if real is None else {real}
     conditions = Conditions(protocol, label_source, reals.pop() if len(reals) == 1 else None, tuple(one.get("random_seed") for one in known), len(labels),
@@ -377,7 +379,7 @@ def spread(
     protocols = [protocol for protocol in protocols if min(map(len, labels.values())) > sum(protocol.trim)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # the table says that the padded macro is biased
-        return Spread(tuple(evaluate(scores, labels, protocol, metrics=(POOLINGS[protocol.pooling],), progress=False, **settings)
+        return Spread(tuple(evaluate(scores, labels, protocol, metrics=(protocol.headline,), progress=False, **settings)
                             for protocol in (tqdm(protocols, desc="protocols", leave=False) if progress else protocols)))
 
 # %% ../nbs/22_evaluate.ipynb #044-22_evaluate
