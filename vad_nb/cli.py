@@ -86,18 +86,21 @@ def settings_of(
     return dict(word.split("=", 1) for word in words)
 
 def run_doctor(arguments) -> int:
+    "Print what a data set holds and lacks."
     from vad_nb.data.benchmarks import doctor
     report = doctor(arguments.name, arguments.root)
     print(report)
     return 0 if report.ok else 2
 
 def run_download(arguments) -> int:
+    "Fetch a data set."
     from vad_nb.data.benchmarks import download
     print(download(arguments.name, arguments.folder))
     return 0
 
 # %% ../nbs/90_cli.ipynb #009-90_cli
 def run_train(arguments) -> int:
+    "Train a method into a run."
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import make_method
     from vad_nb.train import Run
@@ -109,6 +112,7 @@ def run_train(arguments) -> int:
     return 0
 
 def run_score(arguments) -> int:
+    "Write the scores of a run."
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import score_run
     benchmark = load_benchmark(arguments.data, arguments.root)
@@ -120,6 +124,7 @@ def run_score(arguments) -> int:
 
 # %% ../nbs/90_cli.ipynb #010-90_cli
 def run_evaluate(arguments) -> int:
+    "Print numbers for score files; record them where asked."
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.evaluate import evaluate_files
     from vad_nb.results import record, result_row
@@ -133,6 +138,7 @@ def run_evaluate(arguments) -> int:
     return 0
 
 def run_figures(arguments) -> int:
+    "Draw figures, training what they need."
     from vad_nb.figures.trainings import Trainings
     numbers = arguments.numbers or list(FIGURES)
     for number in numbers:

@@ -195,12 +195,12 @@ def fit_loop(
     device = next(objective.parameters()).device
     optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type == "cuda")
     averaged = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
-    first_epoch, step, started = 0, 0, time.perf_counter()
+    first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():
         state = load_state(run.state_file)
         objective.load_state_dict(state["objective"]); optimizer.load_state_dict(state["optimizer"])
         if averaged: averaged.load_state_dict(state["averaged"])
-        first_epoch, step = state["epoch"] + 1, state["step"]
+        first_epoch, step, before = state["epoch"] + 1, state["step"], state["seconds"]
     history = History(run.history_file, step)
     for epoch in range(first_epoch, epochs):
         seed_everything(random_seed*100_003 + epoch)   # dropout and the like
@@ -225,9 +225,10 @@ def fit_loop(
                 rows += new
                 bar.set_postfix({key: f"{value:.4g}" for key, value in new[-1].items() if key not in ("step", "epoch", "lr", "samples", "skipped")})
         check_epoch(rows, epoch)
-        state = dict(objective=objective.state_dict(), optimizer=optimizer.state_dict(), averaged=averaged.state_dict() if averaged else {}, epoch=epoch, step=step)
+        state = dict(objective=objective.state_dict(), optimizer=optimizer.state_dict(), averaged=averaged.state_dict() if averaged else {}, epoch=epoch, step=step,
+                     seconds=before + time.perf_counter() - started)
         with write_then_rename(run.state_file) as temporary: torch.save(state, temporary)
         if after_epoch: after_epoch(epoch)
     if averaged: objective.load_state_dict(averaged.module.state_dict())
-    run.write_json("manifest.json", manifest(**run.config, device=str(device), seconds=round(time.perf_counter() - started, 1), steps=step))
+    run.write_json("manifest.json", manifest(**run.config, device=str(device), seconds=round(before + time.perf_counter() - started, 1), steps=step))
     return objective.eval()

@@ -68,13 +68,13 @@ def draw(
     largest = max(np.quantile(table[name][i], .998) for i in rows for name, _ in PANELS[4:])
     height, width = table["mask"].shape[1:]
     with style():
-        fig = new_figure(TWO_COLUMNS, .35 + len(rows)*TWO_COLUMNS/7*height*aspect/width)
+        fig = new_figure(TWO_COLUMNS, .3 + len(rows)*TWO_COLUMNS/8*height*aspect/width)
         axes = fig.subplots(len(rows), 7, squeeze=False)
-        for row, i in zip(axes, rows):
+        for k, (row, i) in enumerate(zip(axes, rows)):
             for ax, (name, title) in zip(row, PANELS):
                 if table[name].ndim == 4: show_image(ax, table[name][i], aspect=aspect)
                 else: image = show_map(ax, table[name][i], largest, aspect=aspect)
-                if row is axes[0]: ax.set_title(title, fontsize=7)
+                if k == 0: ax.set_title(title, fontsize=7)
         fig.colorbar(image, ax=axes[:, 4:], location="right", shrink=.8, label="error").ax.tick_params(labelsize=6)
         fig.get_layout_engine().set(w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
     return fig

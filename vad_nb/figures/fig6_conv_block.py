@@ -39,7 +39,7 @@ def draw_block(
 ) -> None:
     "One block from top to bottom."
     rows, wide = stages(block), max(len(row) for row in stages(block))
-    ax.set(xlim=(-wide/2, wide/2), ylim=(-len(rows) + .4, .75)); ax.axis("off"); ax.set_title(title)
+    ax.set(xlim=(-wide/2, wide/2), ylim=(-len(rows) + .4, .4)); ax.axis("off"); ax.set_title(title)
     def place(row, k): return k - (len(row) - 1)/2
     for y, row in enumerate(rows):
         for k, (text, shape) in enumerate(row):

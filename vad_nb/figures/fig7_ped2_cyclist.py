@@ -25,7 +25,7 @@ def choose_frame(
     best = (0,)
     for (split, name), (tracks, kinds) in read_tracks(benchmark.root/"tracks.csv").items():
         for frame, track, box in zip(tracks.frame, tracks.track, tracks.box):
-            inside = .02 < box[0] and box[2] < .98 and box[3] < .98 and 0 < frame < len(next(iter(benchmark.labels.values()))) - 1
+            inside = .08 < box[0] and box[2] < .92 and box[3] < .98 and 0 < frame < len(next(iter(benchmark.labels.values()))) - 1
             if split == "testing" and kinds[int(track)] == kind and inside:
                 best = max(best, (float((box[2] - box[0])*(box[3] - box[1])), name, int(frame), tuple(box.tolist())))
     return best[1:]
