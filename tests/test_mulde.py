@@ -1,5 +1,4 @@
-"""The log-density network, its loss and its scores, against the published loop. Run as a script, it times both on two cores."""
-import time
+"""The log-density network, its loss and its scores, against the published loop."""
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from vad_nb.methods.sigma import gaussian_weight, make_sampler, square_weight
 SMALL = MuldeSettings(units=(32, 32), epochs=3, batch_size=500)
 
 
-# ---- the published loop, in its plain form: the oracle, and what the timings compare with
+# ---- the published loop, in its plain form: the oracle, and what benchmark_mulde.py compares with
 
 def published_loss(network, x, noise, sigma, weight=square_weight, beta=.1):
     "A gradient of a gradient."
@@ -234,44 +233,3 @@ def test_bfloat16_keeps_the_area():
     exact, rough = (all_scales(network, x, sigmas, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
     for score in exact:
         for one, two in zip(exact[score].T, rough[score].T): assert abs(roc_auc_score(data.labels, one) - roc_auc_score(data.labels, two)) < 1e-3
-
-
-# ---- timings
-
-def median_seconds(work, repeats):
-    work()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds))
-
-
-def timings(units=(512, 512), samples=2048, dims=2, repeats=15):
-    "Published loop against ours: same network, same batch."
-    torch.manual_seed(0)
-    settings = MuldeSettings(units=units)
-    x, random, generator, sigmas = torch.randn(samples, dims), np.random.default_rng(0), torch.Generator().manual_seed(0), scale_grid(settings)
-    network = make_network(x, settings)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(.5, .9))
-    print(f"units {units}, {samples} samples of {dims} numbers, 16 scales, {torch.get_num_threads()} threads, medians of {repeats}")
-    published = {"training step": median_seconds(lambda: published_step(network, optimizer, x, random), repeats),
-                 "all scores": median_seconds(lambda: published_scores(network, x, sigmas), max(3, repeats//3))}
-    published["log-density alone"] = published["all scores"]
-    for name, seconds in published.items(): print(f"published          {name:18} {1e3*seconds:8.1f} ms")
-    for dtype in (torch.float32, torch.bfloat16):
-        objective = MuldeObjective(network, settings, dtype)
-        fused = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(.5, .9), fused=True)
-        def step():
-            loss = objective(x, generator)["loss"]
-            fused.zero_grad()
-            loss.backward()
-            fused.step()
-        ours = {"training step": median_seconds(step, repeats),
-                "all scores": median_seconds(lambda: all_scales(network, x, sigmas, dtype=dtype), repeats),
-                "log-density alone": median_seconds(lambda: all_scales(network, x, sigmas, False, dtype), repeats)}
-        for name, seconds in ours.items(): print(f"{str(dtype)[6:]:18} {name:18} {1e3*seconds:8.1f} ms  {published[name]/seconds:5.1f} times as fast")
-
-
-if __name__ == "__main__": timings()

@@ -126,6 +126,8 @@ class MuldeSettings:
     scales:int = 16                 # how many
     score:str = "log_density"       # or "score_norm"
     aggregate:str = "max"           # see `Aggregate`
+    features:str = "flow:4+size:0"  # of an object in a video, see the notebook `mulde_video`
+    window:int = 1                  # frames of the running mean along an object's track
 
 NETWORKS = {"log-density": LogDensity, "score": ScoreNetwork}
 

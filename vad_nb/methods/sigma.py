@@ -27,6 +27,7 @@ class Sampler:
     def update(self, sigma, loss): pass                     # what the loss was at these scales; only some listen
     def state(self): return {}                              # what `update` changed, as tensors, for a stored run
     def load_state(self, state): pass
+    def __deepcopy__(self, memo): return self               # averaged copies of a model listen to the same losses
 
     def sample(self,
         n:int,                       # how many
