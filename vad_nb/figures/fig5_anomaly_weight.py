@@ -40,7 +40,7 @@ def draw(
     "Sigma(l) over epochs, mean and range of the random seeds; l on the second axis."
     with style():
         fig = new_figure(ONE_COLUMN, 2.1); ax = fig.subplots()
-        ax.fill_between(table["epoch"], table["sigma"].min(0), table["sigma"].max(0), color=COLOURS[0], alpha=.25, lw=0, label=f"range of {len(table['sigma'])} random seeds")
+        ax.fill_between(table["epoch"], table["sigma"].min(0), table["sigma"].max(0), color=COLOURS[0], alpha=.25, lw=0, label=f"range of {len(table['sigma'])} random seed(s)")
         ax.plot(table["epoch"], table["sigma"].mean(0), color=COLOURS[0], label="mean")
         ax.axhline(.5, color=".6", lw=.6, ls=":")
         ax.set(xlabel="epoch", ylabel=r"$\sigma(\ell)$", ylim=(0, 1), xlim=(0, np.ceil(table["epoch"][-1]))); ax.legend(loc="lower right")
@@ -59,6 +59,6 @@ def make(
     table = compute([trainings.get("ddl", seed, anomaly="ddl")[1] for seed in range(random_seeds)])
     write_table(Path(out)/"data"/"fig5.csv", dict(epoch=table["epoch"]) | {f"sigma_seed_{k}": values for k, values in enumerate(table["sigma"])})
     found = claim(table)
-    caption = (f"The anomaly weight while C3DSU trains on {trainings.data_text}, {random_seeds} random seeds: from 0.5 to a peak of {min(found['peak']):.2f} to {max(found['peak']):.2f} "
+    caption = (f"The anomaly weight while C3DSU trains on {trainings.data_text}, {random_seeds} random seed(s): from 0.5 to a peak of {min(found['peak']):.2f} to {max(found['peak']):.2f} "
                f"(epoch {min(found['peak_epoch']):.1f} to {max(found['peak_epoch']):.1f}), {min(found['end']):.2f} to {max(found['end']):.2f} at the end.")
     return save_figure(draw(table), out, "fig5", caption, table, random_seeds=list(range(random_seeds)), claim=found, **trainings.facts)
