@@ -6,8 +6,16 @@ ROOT = Path(__file__).parent.parent
 
 def readme() -> str:
     "The text of README.md."
+    import nbformat
     from nbconvert import MarkdownExporter
-    text, _ = MarkdownExporter(exclude_output_prompt=True, exclude_input_prompt=True).from_filename(str(ROOT / "nbs" / "index.ipynb"))
+    from nbconvert.preprocessors import TagRemovePreprocessor
+    notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "Markdown(" in cell.source:   # a table: its making is for the notebook, not for the README
+            cell.metadata["tags"] = ["table"]
+    exporter = MarkdownExporter()
+    exporter.register_preprocessor(TagRemovePreprocessor(remove_input_tags={"table"}), enabled=True)
+    text, _ = exporter.from_notebook_node(notebook)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
