@@ -196,7 +196,7 @@ class MILSettings(WeakSettings):
     pairing:str = "all"          # or index
 
 @dataclass(frozen=True)
-class SRFSettings(WeakSettings):
+class SRFSettings(WeakSettings): # the defaults of the SRF host
     method:ClassVar[str] = "srf"
     batch_size:int = 1
     weight_decay:float = 2.5e-5
