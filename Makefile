@@ -9,7 +9,7 @@ figures: .venv/ready          ## train on the built-in scene and draw figures 4 
 	$(BIN)/vad-nb figures --out figures-here
 
 test: .venv/ready             ## exported modules in sync, notebooks clean, every notebook, every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 15 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 tests
 
 lab: .venv/ready              ## read and run the notebooks
 	$(BIN)/jupyter lab nbs/index.ipynb
