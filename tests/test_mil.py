@@ -172,5 +172,5 @@ def test_wrong_input_is_refused(tmp_path):
         MIL(MILSettings(pairing="some"))
     method = MIL(load_preset(MILSettings, "smoke", dict(epochs=1)))
     method.fit(synthetic_bags(), Run(tmp_path / "run"))
-    with pytest.raises(TrainingError, match="32"):
+    with pytest.raises(TrainingError, match="16"):
         method.score(Bag("other", False, np.zeros((4, 5))))

@@ -267,9 +267,9 @@ def read_names(
 def synthetic_bags(
     difficulty:float=.8,  # shift of the look-alikes along u, as a share of the abnormal shift
     random_seed:int=0,
-    size:int=32,          # d
-    shift:float=2.5,      # of abnormal clips, in standard deviations
-    rare:float=.3,        # share of the normal videos that hold a look-alike
+    size:int=16,          # d
+    shift:float=4.,       # of abnormal clips, in standard deviations
+    rare:float=.15,       # share of the normal videos that hold a look-alike
 ) -> WeakBenchmark:
     "Bags in which some normal clips look abnormal."
     generator = np.random.default_rng(random_seed)
@@ -280,7 +280,7 @@ def synthetic_bags(
         features += .5*generator.standard_normal(size)                        # each video has its own level
         first = int(generator.integers(0, length - 8)); part = slice(first, first + int(generator.integers(3, 9)))
         if abnormal: features[part] += shift*u; labels[part] = 1
-        elif generator.random() < rare: features[part] += shift*(difficulty*u + v)
+        elif generator.random() < rare: features[part] += shift*(difficulty*u + .5*v)
         return Bag(name, abnormal, features), np.repeat(labels, FRAMES)
     made = {part: [bag(f"{part}_{k:03d}", k < abnormal) for k in range(count)] for part, count, abnormal in (("train", 160, 60), ("test", 100, 40))}
     labels = {one.name: label for one, label in made["test"]}
