@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
-           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_figures',
-           'make_parser', 'main']
+           'settings_of', 'run_doctor', 'run_download', 'run_train', 'score_clips', 'run_score', 'make_overlay',
+           'run_alarms', 'run_evaluate', 'run_figures', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, sys
@@ -28,7 +28,7 @@ def command(
     return add
 
 # %% ../nbs/90_cli.ipynb #007-90_cli
-DATA_SETS = "synthetic (built in), ped1, ped2, avenue, avenue-part, shanghaitech, folder (normal videos)"
+DATA_SETS = "synthetic (built in), ped1, ped2, avenue, avenue-part, shanghaitech, folder (one's own videos)"
 DATA = (argument("--data", default="synthetic", metavar="NAME", help=DATA_SETS),
         argument("--root", metavar="DIR", help="its folder; without it the one inside VAD_NB_DATA"))
 PRESET = argument("--preset", default="smoke", help=f"a section of settings.ini: {', '.join(presets())} (default smoke)")
@@ -77,24 +77,71 @@ def run_train(arguments) -> int:
     print(f"{arguments.method} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
     run = method.fit(benchmark, Run(arguments.out), arguments.seed, arguments.resume, arguments.preset)
     print(f"trained in {run.manifest['seconds']:.0f} s, {run.manifest['steps']} steps; the run is in {run.path}")
+    score_clips(run.path, benchmark, benchmark.train, arguments.device).write_csv(run.path/"normal_scores.csv")   # for thresholds
     return 0
 
+def score_clips(run, benchmark, clips, device): # Scores
+    "Scores of a benchmark's clips, with what the table of results and the alarms need to know."
+    from vad_nb.methods.catalog import score_run
+    scores = score_run(run, clips, device)
+    scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint, fps={clip.name: clip.fps for clip in clips})
+    return scores
+
 # %% ../nbs/90_cli.ipynb #012-90_cli
-@command("give every frame of a data set's test clips an anomaly score",
+@command("give every frame of a data set's test clips, or of one's own videos, an anomaly score",
          argument("run", metavar="RUN", help="folder of a finished training"), *DATA, DEVICE,
-         argument("--out", required=True, metavar="CSV", help="the scores: video,frame,score"))
+         argument("--out", required=True, metavar="CSV", help="the scores: video,frame,score"),
+         argument("--overlay", metavar="FILE", help="also a video of one clip: input, reconstruction, error, score (.webm; .mp4 with PyAV)"),
+         argument("--clip", metavar="NAME", help="which clip the overlay shows (default: the one with the highest score)"))
 def run_score(arguments) -> int:
     "Write the scores of a run."
     from vad_nb.data.benchmarks import load_benchmark
-    from vad_nb.methods.catalog import score_run
     benchmark = load_benchmark(arguments.data, arguments.root)
-    if not benchmark.test: raise SettingsError(f"data {arguments.data!r}: expected test clips to score, found none")
-    scores = score_run(arguments.run, benchmark.test, arguments.device)
-    scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
+    clips = benchmark.train if benchmark.name == "folder" else benchmark.test
+    scores = score_clips(arguments.run, benchmark, clips, arguments.device)
     print(f"{len(scores)} frames of {len(scores.frames)} clips scored: {scores.write_csv(arguments.out)}")
+    if arguments.overlay: print(make_overlay(arguments.run, clips, scores, benchmark.labels, arguments.overlay, arguments.clip, arguments.device))
     return 0
 
+def make_overlay(run, clips, scores, labels, path, name=None, device=None): # Path
+    "The overlay of one scored clip, with the threshold of the run's normal scores where they are."
+    from vad_nb.alarms import fit_threshold
+    from vad_nb.methods.catalog import open_run
+    from vad_nb.overlay import overlay_clip
+    from vad_nb.score import Scores
+    name, normal = name or max(scores.frames, key=lambda one: scores.frames[one].max()), Path(run)/"normal_scores.csv"
+    clip = next((clip for clip in clips if clip.name == name), None)
+    if clip is None: raise SettingsError(f"--clip {name}: expected one of {', '.join(clip.name for clip in clips)}")
+    threshold = fit_threshold(Scores.read_csv(normal)).value if normal.exists() else None
+    return overlay_clip(open_run(run, device), clip, path, scores.frames[name], threshold, labels.get(name))
+
 # %% ../nbs/90_cli.ipynb #014-90_cli
+@command("turn scores into alarms, with a threshold from the scores of normal video",
+         argument("scores", metavar="CSV", help="scores of new video: video,frame,score"),
+         argument("--normal", required=True, metavar="CSV", help="scores of normal video; a training leaves them in RUN/normal_scores.csv"),
+         argument("--quantile", type=float, default=.99, metavar="Q", help="part of the normal frames that stay below the threshold (default 0.99)"),
+         argument("--smoothing", default="none", help="filter of the scores: none, median17, gaussian3, ... (default none)"),
+         argument("--causal", action="store_true", help="a filter that sees no future, as on a live camera"),
+         argument("--join", type=int, default=10, metavar="FRAMES", help="alarms at most so far apart are one (default 10)"),
+         argument("--data", metavar="NAME", help="measure the alarms against the labels of this data set"), argument("--root", metavar="DIR", help="its folder"),
+         argument("--labels", metavar="CSV", help="or against frame labels video,frame,label"),
+         argument("--out", required=True, metavar="CSV", help="the alarms, an interval a row; a .json with all details is written beside it"))
+def run_alarms(arguments) -> int:
+    "Write alarms for scored video."
+    from vad_nb.alarms import fit_threshold, measure_alarms, write_alarms
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.score import Scores, read_labels_csv
+    labels = read_labels_csv(arguments.labels) if arguments.labels else load_benchmark(arguments.data, arguments.root).labels if arguments.data else None
+    scores = Scores.read_csv(arguments.scores, labels)
+    threshold = fit_threshold(Scores.read_csv(arguments.normal), arguments.quantile, arguments.smoothing, arguments.causal, arguments.join)
+    alarms = write_alarms(arguments.out, scores, threshold, labels)
+    print(threshold)
+    if labels: print("on these labels: " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measure_alarms(scores, threshold, labels).items()))
+    for alarm in alarms: print(f"{alarm.video}: frames {alarm.first} to {alarm.last}" + (f", {alarm.start:.1f} to {alarm.end:.1f} s" if alarm.start == alarm.start else "") + f", highest score {alarm.score:.4g}")
+    print(f"{len(alarms)} alarms in {len(scores)} frames: {arguments.out}")
+    return 0
+
+# %% ../nbs/90_cli.ipynb #016-90_cli
 @command("compare score files with frame labels: numbers with intervals and floors",
          argument("scores", nargs="+", metavar="CSV", help="score files, one a method; compared in pairs with the first"), *DATA,
          argument("--labels", metavar="CSV", help="frame labels video,frame,label in place of a data set"),
@@ -119,7 +166,7 @@ def run_evaluate(arguments) -> int:
         for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth), truth, source, arguments.threshold))
     return 0
 
-# %% ../nbs/90_cli.ipynb #016-90_cli
+# %% ../nbs/90_cli.ipynb #018-90_cli
 FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
 
 @command("draw figures, training what they need",
@@ -137,13 +184,17 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #018-90_cli
+# %% ../nbs/90_cli.ipynb #020-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
   vad-nb train ddl --data ped2 --root /data/ped2 --preset small --out runs/ped2
   vad-nb score runs/ped2 --data ped2 --root /data/ped2 --out scores.csv
   vad-nb evaluate scores.csv --data ped2 --root /data/ped2 --spread
+one's own camera:
+  vad-nb train ddl --data folder --root normal_videos/ --out runs/camera
+  vad-nb score runs/camera --data folder --root new.mp4 --out scores.csv --overlay new.webm
+  vad-nb alarms scores.csv --normal runs/camera/normal_scores.csv --out alarms.csv
 """
 
 def make_parser() -> argparse.ArgumentParser:
@@ -156,7 +207,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #021-90_cli
+# %% ../nbs/90_cli.ipynb #023-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
