@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from vad_nb.alarms import Threshold, find_alarms, fit_threshold, intervals, measure_alarms, write_alarms
 from vad_nb.cli import main
 from vad_nb.core import DataError, SettingsError
+from vad_nb.data.synthetic import write_scene
 from vad_nb.score import Scores, smooth
 
 
@@ -92,29 +93,20 @@ def test_files(tmp_path):
 
 def test_from_a_folder_of_videos_to_alarms_and_an_overlay(tmp_path, capsys):
     "Normal videos in, a run out, alarms and a video of a new file, as somebody with a camera would do it."
-    rng, ground = np.random.default_rng(0), np.full((64, 96, 3), 90, np.uint8)
-    (tmp_path/"normal").mkdir()
-
-    def film(path, bright, length=24):
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 64))
-        for t in range(length):
-            frame = ground + rng.integers(0, 6, ground.shape, np.uint8)
-            frame[20:44, 3*t:3*t + 12] = 255 if bright and t > 12 else 120
-            writer.write(frame)
-        writer.release()
-    for k in range(2):
-        film(tmp_path/"normal"/f"{k}.avi", False)
-    film(tmp_path/"new.avi", True)
-    words = [["train", "ddl", "--data", "folder", "--root", tmp_path/"normal", "--set", "size=64x96", "width=8", "epochs=2", "--out", tmp_path/"run", "--device", "cpu"],
-             ["score", tmp_path/"run", "--data", "folder", "--root", tmp_path/"new.avi", "--out", tmp_path/"scores.csv", "--overlay", tmp_path/"new.webm", "--device", "cpu"],
+    write_scene(tmp_path/"scene", "avenue", train_clips=2, test_clips=1, length=40, height=120, width=180)
+    normal, new = tmp_path/"scene"/"training_videos", tmp_path/"scene"/"testing_videos"/"01.avi"
+    words = [["train", "ddl", "--data", "folder", "--root", normal, "--set", "size=64x96", "width=8", "epochs=2", "--out", tmp_path/"run", "--device", "cpu"],
+             ["score", tmp_path/"run", "--data", "folder", "--root", new, "--out", tmp_path/"scores.csv", "--overlay", tmp_path/"new.webm", "--device", "cpu"],
              ["alarms", tmp_path/"scores.csv", "--normal", tmp_path/"run"/"normal_scores.csv", "--quantile", "0.95", "--out", tmp_path/"alarms.csv"]]
     for one in words:
         assert main([str(word) for word in one]) == 0
     assert "promises 5 %" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path/"alarms.csv").open()))
-    assert any(12 <= int(row["peak"]) for row in rows) and rows[0]["video"] == "new" and float(rows[0]["end"]) <= 2.4
+    assert all(row["video"] == "01" and 0 <= int(row["first"]) <= int(row["peak"]) <= int(row["last"]) < 40 for row in rows)
+    whole = json.loads((tmp_path/"alarms.json").read_text())
+    assert len(whole["alarms"]) == len(rows) and whole["threshold"]["clips"] == 2 and whole["scores"]["data"] == "folder"
     video = cv2.VideoCapture(str(tmp_path/"new.webm"))
     count = 0
     while video.read()[0]:
         count += 1
-    assert count == 22                                       # the first and the last frame have no reconstruction
+    assert count == 38                                       # the first and the last frame have no reconstruction
