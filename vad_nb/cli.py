@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
            'settings_of', 'run_doctor', 'run_download', 'run_train', 'score_clips', 'run_score', 'make_overlay',
-           'run_alarms', 'run_evaluate', 'run_figures', 'make_parser', 'main']
+           'run_alarms', 'run_evaluate', 'run_report', 'run_figures', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, sys
@@ -167,6 +167,18 @@ def run_evaluate(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #018-90_cli
+@command("one page about a training: numbers, curves, best and worst clips, error maps, features",
+         argument("run", metavar="RUN", help="folder of a finished training"), *DATA, DEVICE,
+         argument("--protocol", default="vad-nb", help="how scores become numbers (default vad-nb: raw, all frames)"),
+         argument("-o", "--out", required=True, metavar="HTML", help="the page; everything is inside this one file"))
+def run_report(arguments) -> int:
+    "Write the report of a run."
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.report import write_report
+    print(write_report(arguments.run, load_benchmark(arguments.data, arguments.root), arguments.out, arguments.device, arguments.protocol))
+    return 0
+
+# %% ../nbs/90_cli.ipynb #020-90_cli
 FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
 
 @command("draw figures, training what they need",
@@ -184,7 +196,7 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #020-90_cli
+# %% ../nbs/90_cli.ipynb #022-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -207,7 +219,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #023-90_cli
+# %% ../nbs/90_cli.ipynb #025-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame

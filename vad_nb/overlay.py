@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['WIDTH', 'MARGIN', 'TITLE', 'CURVE', 'sheet', 'as_picture', 'overlay_frames', 'write_video', 'write_webm', 'write_mp4',
-           'overlay_clip']
+           'video_tag', 'overlay_clip']
 
 # %% ../nbs/43_overlay.ipynb #002-43_overlay
+import base64
 from pathlib import Path
 
 import cv2
@@ -124,6 +125,14 @@ def write_mp4(path, frames, fps):
         video.mux(stream.encode())
 
 # %% ../nbs/43_overlay.ipynb #015-43_overlay
+def video_tag(
+    path,    # .webm or .mp4
+) -> str:    # html; nothing is fetched when it is shown
+    "A video inside a page."
+    kind = {".webm": "video/webm", ".mp4": "video/mp4"}[Path(path).suffix.lower()]
+    return f'<video controls muted loop style="max-width:100%" src="data:{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"></video>'
+
+# %% ../nbs/43_overlay.ipynb #017-43_overlay
 def overlay_clip(
     method,                # trained, with `reconstruct(clip)`
     clip,                  # Clip

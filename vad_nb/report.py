@@ -21,7 +21,7 @@ from .data.video import clip_tensor
 from .evaluate import draw_roc, evaluate
 from .methods.catalog import open_run, score_run
 from .metrics import Ranking, auc
-from .overlay import overlay_clip
+from .overlay import overlay_clip, video_tag
 from .plot import COLOURS, TWO_COLUMNS, frame_aspect, new_figure, shade_labels, show_image, show_map, style
 from .score import Scores, error_map
 from .train import Run, read_history
@@ -184,8 +184,8 @@ def video_html(
 ) -> str:
     "The overlay of a clip inside the page."
     with tempfile.TemporaryDirectory() as folder:
-        content = overlay_clip(method, clip, Path(folder)/"clip.webm", scores, threshold, labels).read_bytes()
-    return f'<figure><video controls muted loop src="{embed(content, "video/webm")}"></video><figcaption>{html.escape(caption)}</figcaption></figure>'
+        video = video_tag(overlay_clip(method, clip, Path(folder)/"clip.webm", scores, threshold, labels))
+    return f"<figure>{video}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 # %% ../nbs/44_report.ipynb #028-44_report
 def write_report(
@@ -194,16 +194,17 @@ def write_report(
     path,                # report.html
     device:str=None,
     protocol="vad-nb",   # of the numbers
+    progress:bool=True,  # show progress bars
 ) -> Path:
     "Everything about one training on one page."
     if not benchmark.test: raise SettingsError(f"report: expected a data set with labelled test clips, found none in {benchmark.name}")
     run, method, labels, clips = Run(run_path), open_run(run_path, device), benchmark.labels, {clip.name: clip for clip in benchmark.test}
-    scores = score_run(run_path, benchmark.test, device)
-    report = evaluate(scores, labels, protocol, label_source=benchmark.label_source, real=benchmark.real, clips=clips)
+    scores = score_run(run_path, benchmark.test, device, progress)
+    report = evaluate(scores, labels, protocol, label_source=benchmark.label_source, real=benchmark.real, clips=clips, progress=progress)
     normal = run.path/"normal_scores.csv"
     threshold = fit_threshold(Scores.read_csv(normal)) if normal.exists() else None
     parts = report_parts(run, method, benchmark, scores, report, threshold)
-    body = "\n".join(part for _, part in tqdm(parts, desc="report", total=6))
+    body = "\n".join(part for _, part in tqdm(parts, desc="report", total=6, disable=not progress))
     title = f"{' '.join(method.names)} on {benchmark.name}"
     with write_then_rename(path) as temporary:
         temporary.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
