@@ -15,7 +15,7 @@ from pathlib import Path
 from .core import SettingsError, VadNbError, presets
 
 # %% ../nbs/90_cli.ipynb #005-90_cli
-COMMANDS = {}
+COMMANDS:dict = {}
 def argument(*names, **options): return names, options
 def command(
     text:str,      # what it does, in one line
@@ -162,7 +162,7 @@ def run_evaluate(arguments) -> int:
     print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
     if arguments.record:
-        truth, source = (read_labels_csv(labels), Path(labels).name) if arguments.labels else (labels.labels, labels.label_source)
+        truth, source = (read_labels_csv(arguments.labels), Path(arguments.labels).name) if arguments.labels else (labels.labels, labels.label_source)
         for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth), truth, source, arguments.threshold))
     return 0
 
@@ -184,9 +184,15 @@ FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_
 @command("draw figures, training what they need",
          argument("names", nargs="*", metavar="FIGURE", help=f"which ones, of {', '.join(FIGURES)} (default all)"), *DATA, PRESET, SET, DEVICE,
          argument("--out", default="figures", metavar="DIR", help="folder for the figures (default figures)"),
-         argument("--runs", default="runs", metavar="DIR", help="folder for the trainings; finished ones are not repeated (default runs)"))
+         argument("--runs", default="runs", metavar="DIR", help="folder for the trainings; finished ones are not repeated (default runs)"),
+         argument("--check", action="store_true", help="draw nothing: compare the figures in DIR with their stored tables, and say what differs"))
 def run_figures(arguments) -> int:
     "Draw figures, training what they need."
+    if arguments.check:
+        from vad_nb.figures.check import check_figures
+        found = check_figures(arguments.out)
+        print(*found, sep="\n")
+        return 1 if any(check.ok is False for check in found) else 0
     from vad_nb.figures.trainings import Trainings
     names = arguments.names or list(FIGURES)
     for name in names:

@@ -8,6 +8,7 @@ __all__ = ['CSS', 'rank_clips', 'draw_curves', 'draw_histogram', 'choose_frames'
 
 # %% ../nbs/44_report.ipynb #002-44_report
 import base64, html, io, tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def draw_histogram(
     values, truth = np.concatenate([scores.frames[name] for name in labels]), np.concatenate(list(labels.values()))
     with style():
         fig = new_figure(TWO_COLUMNS/2, 2.1); ax = fig.subplots()
-        bins = np.linspace(values.min(), values.max(), 41) if np.ptp(values) else 1
+        bins = np.linspace(values.min(), values.max() + 1e-9, 41)
         for kind, text, colour in ((0, "normal", COLOURS[0]), (1, "abnormal", COLOURS[1])):
             ax.hist(values[truth == kind], bins, density=True, histtype="stepfilled", color=colour, alpha=.45, label=f"{text}, {int((truth == kind).sum())} frames")
         if threshold is not None: ax.axvline(threshold, color="k", lw=.8, ls="--", label="threshold")
@@ -109,7 +110,7 @@ def draw_frames(
             show_image(row[1], recon.cpu(), "reconstruction", aspect)
             image = show_map(row[2], error, largest, "error", aspect)
         fig.colorbar(image, ax=axes[:, 2], shrink=.5, pad=.03).ax.tick_params(labelsize=6)
-        fig.get_layout_engine().set(w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
+        fig.set_layout_engine("constrained", w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
     return fig
 
 # %% ../nbs/44_report.ipynb #020-44_report
@@ -138,7 +139,7 @@ def draw_features(
     with style():
         fig = new_figure(TWO_COLUMNS/2, 2.6); ax = fig.subplots()
         for kind, text, colour, mark in ((0, "training", ".7", "."), (1, "test, normal", COLOURS[0], "."), (2, "test, abnormal", COLOURS[1], "x")):
-            ax.scatter(*plane[kinds == kind].T, s=8, lw=.6, c=colour, marker=mark, label=text)
+            ax.scatter(plane[kinds == kind, 0], plane[kinds == kind, 1], s=8, lw=.6, c=colour, marker=mark, label=text)
         ax.set(xticks=[], yticks=[], xlabel=f"t-SNE of {len(values)} frames"); ax.legend(fontsize=6, loc="best")
     return fig
 
@@ -184,7 +185,8 @@ def video_html(
 ) -> str:
     "The overlay of a clip inside the page."
     with tempfile.TemporaryDirectory() as folder:
-        video = video_tag(overlay_clip(method, clip, Path(folder)/"clip.webm", scores, threshold, labels))
+        name = "clip.mp4" if find_spec("av") else "clip.webm"   # with PyAV a tenth of the size
+        video = video_tag(overlay_clip(method, clip, Path(folder)/name, scores, threshold, labels))
     return f"<figure>{video}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 # %% ../nbs/44_report.ipynb #028-44_report
