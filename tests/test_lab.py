@@ -1,6 +1,7 @@
 """JupyterLab as a reader uses it: open a notebook, Run All Cells in the menu, no error in any output."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,14 +15,16 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def lab(tmp_path):
-    "A server of its own, with nothing of the user's settings."
+    "A server of its own over a copy of the tutorials, with nothing of the user's settings."
     pytest.importorskip("jupyterlab")
+    shutil.copytree(ROOT/"nbs"/"tutorials", tmp_path/"copy"/"nbs"/"tutorials", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(ROOT/"figures"/"data", tmp_path/"copy"/"figures"/"data")
     settings = {f"JUPYTER_{name}_DIR": str(tmp_path/name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")} | {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path/"settings"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path/"spaces")}
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | settings
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     log = (tmp_path/"lab.log").open("w")
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1", "--IdentityProvider.token=", "--expose-app-in-browser",
-                               f"--ServerApp.root_dir={ROOT}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+                               f"--ServerApp.root_dir={tmp_path/'copy'}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
                               env=environment, stdout=log, stderr=log)
     try:
         for _ in range(240):

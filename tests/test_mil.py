@@ -1,6 +1,5 @@
 "The three hosts: losses against loops, padding that counts nowhere, the two bugs of the official code."
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest

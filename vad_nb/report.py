@@ -65,7 +65,7 @@ def draw_histogram(
     values, truth = np.concatenate([scores.frames[name] for name in labels]), np.concatenate(list(labels.values()))
     with style():
         fig = new_figure(TWO_COLUMNS/2, 2.1); ax = fig.subplots()
-        bins = np.linspace(values.min(), values.max() + 1e-9, 41)
+        bins = np.linspace(values.min(), values.max() + 1e-9, 41).tolist()
         for kind, text, colour in ((0, "normal", COLOURS[0]), (1, "abnormal", COLOURS[1])):
             ax.hist(values[truth == kind], bins, density=True, histtype="stepfilled", color=colour, alpha=.45, label=f"{text}, {int((truth == kind).sum())} frames")
         if threshold is not None: ax.axvline(threshold, color="k", lw=.8, ls="--", label="threshold")

@@ -67,7 +67,7 @@ def different_pixels(
     file = io.BytesIO()
     with style(): fig.savefig(file, format="png", dpi=300)
     now, then = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR), cv2.imread(str(stored))
-    if then is None or now.shape != then.shape: return 1.
+    if now is None or then is None or now.shape != then.shape: return 1.
     return float((np.abs(now.astype(int) - then).max(2) > 16).mean())
 
 # %% ../../nbs/59_figures.check.ipynb #012-59_figures-check
@@ -76,8 +76,8 @@ class Check:
     "One thing that was compared."
     figure:str
     what:str
-    text:str      # what was found
-    ok:bool       # None: could not be compared, and why is in `text`
+    text:str         # what was found
+    ok:bool = None   # None: could not be compared, and why is in `text`
 
     def __str__(self): return f"{ {True: 'same   ', False: 'DIFFERS', None: 'not checked'}[self.ok]:12}{self.figure:14}{self.what}: {self.text}"
 
@@ -92,7 +92,7 @@ def check_figures(
         if "caption" not in known: continue
         missing = [ending for ending in ("png", "svg", "pdf", "tex", "bib") if not (Path(folder)/f"{name}.{ending}").exists()]
         found.append(Check(name, "files", f"missing: {', '.join(missing)}" if missing else "png, svg, pdf, tex, bib", not missing))
-        if table is None: found.append(Check(name, "table", "no csv is stored for it", None)); continue
+        if table is None: found.append(Check(name, "table", "no csv is stored for it")); continue
         claims, again = known.get("claim") or known.get("object_over_rest") or {}, numbers_again(name, table)
         off = [f"{key} {value:.5g} in the JSON, {again[key]:.5g} from the table" for key, value in flat(claims).items() if key in again and not np.isclose(value, again[key], rtol=2e-4, atol=2e-4)]
         compared = len(flat(claims).keys() & again.keys())
@@ -100,5 +100,5 @@ def check_figures(
         if name in REDRAW:
             share = different_pixels(REDRAW[name](table), Path(folder)/f"{name}.png")
             found.append(Check(name, "picture", f"redrawn, {share:.2%} of the pixels differ", share < 5e-4))
-        else: found.append(Check(name, "picture", "shows what no table holds: draw it with vad-nb figures and its trainings", None))
+        else: found.append(Check(name, "picture", "shows what no table holds: draw it with vad-nb figures and its trainings"))
     return found
