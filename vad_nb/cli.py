@@ -138,7 +138,7 @@ def run_alarms(arguments) -> int:
     print(threshold)
     if labels: print("on these labels: " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measure_alarms(scores, threshold, labels).items()))
     for alarm in alarms: print(f"{alarm.video}: frames {alarm.first} to {alarm.last}" + (f", {alarm.start:.1f} to {alarm.end:.1f} s" if alarm.start == alarm.start else "") + f", highest score {alarm.score:.4g}")
-    print(f"{len(alarms)} alarms in {len(scores)} frames: {arguments.out}")
+    print(f"{len(alarms)} alarm{'s'*(len(alarms) != 1)} in {len(scores)} frames: {arguments.out}")
     return 0
 
 # %% ../nbs/90_cli.ipynb #016-90_cli

@@ -106,7 +106,7 @@ def draw_frames(
         fig = new_figure(TWO_COLUMNS, len(rows)*(TWO_COLUMNS/3.4*height*aspect/width + .12))
         axes = fig.subplots(len(rows), 3, squeeze=False)
         for row, (kind, name, t), (clean, recon), error in zip(axes, rows, shown, maps):
-            show_image(row[0], clean.cpu(), f"{kind}: clip {name}, frame {t}, score {scores.frames[name][t]:.3g}", aspect)
+            show_image(row[0], clean.cpu(), "", aspect); row[0].set_title(f"{kind}: clip {name}, frame {t}, score {scores.frames[name][t]:.3g}", loc="left", fontsize=7)
             show_image(row[1], recon.cpu(), "reconstruction", aspect)
             image = show_map(row[2], error, largest, "error", aspect)
         fig.colorbar(image, ax=axes[:, 2], shrink=.5, pad=.03).ax.tick_params(labelsize=6)
@@ -158,7 +158,7 @@ def draw_history(
 
 # %% ../nbs/44_report.ipynb #026-44_report
 CSS = """:root{color-scheme:light}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}h1{margin-bottom:0}
-h2{margin-top:2.2rem;border-bottom:1px solid #ddd}img,video{max-width:100%;height:auto}pre{font-size:.78rem;line-height:1.35;overflow-x:auto;background:#f6f6f6;padding:.8rem}
+h2{margin-top:2.2rem;border-bottom:1px solid #ddd}img,video{width:100%;height:auto}pre{font-size:.78rem;line-height:1.35;overflow-x:auto;background:#f6f6f6;padding:.8rem}
 figure{margin:1rem 0}figcaption,.note{color:#555;font-size:.88rem}table{border-collapse:collapse;font-size:.88rem}td{padding:.1rem .9rem .1rem 0;vertical-align:top}
 .two{display:flex;flex-wrap:wrap;gap:1rem}.two>*{flex:1 1 22rem;min-width:0}"""
 
@@ -207,7 +207,7 @@ def write_report(
     threshold = fit_threshold(Scores.read_csv(normal)) if normal.exists() else None
     parts = report_parts(run, method, benchmark, scores, report, threshold)
     body = "\n".join(part for _, part in tqdm(parts, desc="report", total=6, disable=not progress))
-    title = f"{' '.join(method.names)} on {benchmark.name}"
+    title = f"{method.names[0]}, {method.names[1]}, on {benchmark.name}"
     with write_then_rename(path) as temporary:
         temporary.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
                              f"<title>{html.escape(title)}</title><style>{CSS}</style><h1>{html.escape(title)}</h1>\n{body}\n</html>\n", encoding="utf-8")
