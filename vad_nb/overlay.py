@@ -99,7 +99,8 @@ def write_video(
     with write_then_rename(path) as temporary: writer(temporary, frames, fps)
     return path
 
-def write_webm(path, frames, fps): # OpenCV takes the container from the name's ending
+def write_webm(path, frames, fps):
+    "VP8 by OpenCV, which takes the container from the name's ending."
     named, writer = path.with_name(path.name + ".webm"), None
     try:
         for frame in frames:
@@ -111,6 +112,7 @@ def write_webm(path, frames, fps): # OpenCV takes the container from the name's 
     finally: named.unlink(missing_ok=True)
 
 def write_mp4(path, frames, fps):
+    "H.264 by PyAV."
     from fractions import Fraction
     try: import av
     except ImportError: raise SettingsError("an .mp4 needs PyAV: pip install av, or name a file that ends in .webm") from None

@@ -77,7 +77,7 @@ class Check:
     figure:str
     what:str
     text:str         # what was found
-    ok:bool = None   # None: could not be compared, and why is in `text`
+    ok:bool|None = None   # None: could not be compared, and why is in `text`
 
     def __str__(self): return f"{ {True: 'same   ', False: 'DIFFERS', None: 'not checked'}[self.ok]:12}{self.figure:14}{self.what}: {self.text}"
 
