@@ -131,6 +131,14 @@ def results_page(target: Path) -> None:
     target.write_text("\n".join(lines), encoding="utf-8")
 
 
+def relink(text: str, folder: Path) -> str:
+    "Links to what is no page of the site become plain text."
+    def kept(found):
+        target = found[2].split("#")[0]
+        return found[0] if re.match(r"\w+:", found[2]) or not target or (folder/target).exists() else found[1]
+    return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)", kept, text)
+
+
 def toctree(caption: str, names: list, depth: int = 1) -> list:
     return ["```{toctree}", f":caption: {caption}", f":maxdepth: {depth}", "", *names, "```", ""]
 
@@ -149,17 +157,16 @@ def stage(folder: Path) -> None:
         if module := module_of(notebook):
             api_page(module, path, folder/"api"/f"{module}.md")
             modules.append(f"api/{module}")
-    pages = []
-    for page in sorted((ROOT/"docs").glob("*.md")) + [ROOT/"CONTRIBUTING.md", ROOT/"CHANGELOG.md"]:
-        text = re.sub(r"\]\((?:\.\./)?nbs/", "](notebooks/", page.read_text(encoding="utf-8"))
-        (folder/page.name.lower()).write_text(re.sub(r"\]\(docs/", "](", text), encoding="utf-8")
-        pages.append(page.stem.lower())
+    written = {page.name.lower(): page for page in sorted((ROOT/"docs").glob("*.md")) + [ROOT/"CONTRIBUTING.md", ROOT/"CHANGELOG.md"]}
+    pages = {name: page.read_text(encoding="utf-8") for name, page in written.items()} | {"index.md": re.sub(r"^<!--.*-->\s*", "", (ROOT/"README.md").read_text(encoding="utf-8"))}
+    for name in pages:
+        (folder/name).touch()   # so that pages may name each other
     results_page(folder/"results.md")
-    readme = re.sub(r"\]\(nbs/", "](notebooks/", (ROOT/"README.md").read_text(encoding="utf-8"))
-    readme = re.sub(r"^<!--.*-->\s*", "", readme)
-    readme = re.sub(r"\]\(docs/([\w.]+)\)", lambda found: f"]({found[1].lower()})", readme)
-    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results"]) + toctree("Project", pages) + toctree("Modules", modules)
-    (folder/"index.md").write_text("\n".join([readme, "", *trees]), encoding="utf-8")
+    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", modules)
+    for name, text in pages.items():
+        text = re.sub(r"\]\((?:\.\./)?nbs/", "](notebooks/", text)
+        text = re.sub(r"\]\((?:\.\./|docs/)?([\w.]+\.md)", lambda found: f"]({found[1].lower()}", text)
+        (folder/name).write_text(relink(text, folder) + ("\n\n" + "\n".join(trees) if name == "index.md" else ""), encoding="utf-8")
 
 
 def build(site: Path) -> list:

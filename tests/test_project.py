@@ -53,8 +53,8 @@ def test_notebook_is_clean_and_reads_without_being_run(notebook, tmp_path):
         assert outputs, "no stored outputs: run nbdev-test --save"
 
 
-# the notebooks of the figures share trainings in the cache: one worker runs them one after the other
-@pytest.mark.parametrize("notebook", [pytest.param(path, id=path.stem, marks=[pytest.mark.xdist_group("trainings")] if "figures" in path.stem else [])
+# the notebooks of the figures and the tutorials share trainings in the cache: one worker runs them one after the other
+@pytest.mark.parametrize("notebook", [pytest.param(path, id=path.stem, marks=[pytest.mark.xdist_group("trainings")] if "figures" in path.stem or "tutorials" in path.parts else [])
                                       for path in NOTEBOOKS])
 def test_notebook_runs(notebook):
     from nbdev.test import test_nb
