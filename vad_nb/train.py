@@ -18,15 +18,16 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .core import DataError, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
+from .core import DataError, OutOfTime, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
     "A training on disk."
     def __init__(self,
-        path,  # the folder; it need not exist yet
+        path,              # the folder; it need not exist yet
+        until:float=None,  # `time.time()` at which a training must have stopped; it ends with the last epoch that fits
     ):
-        self.path = Path(path)
+        self.path, self.until = Path(path), until
         self.weights, self.history_file = self.path/"weights.safetensors", self.path/"history.csv"
         self.state_file = self.path/"training_state.pt"
 
@@ -194,7 +195,7 @@ def fit_loop(
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
     optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type == "cuda")
-    averaged = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
+    averaged = AveragedModel(objective, use_buffers=True) if average else None
     first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():
         state = load_state(run.state_file)
@@ -215,7 +216,9 @@ def fit_loop(
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
-            if averaged: averaged.update_parameters(objective)
+            if averaged:
+                averaged.multi_avg_fn = get_ema_multi_avg_fn(min(average, (1 + step)/(10 + step)))   # a young average follows quickly
+                averaged.update_parameters(objective)
             history.add(step=step, epoch=epoch, lr=lr, **values)
             described.append(lambda batch=batch: describe(batch))
             step += 1
@@ -229,6 +232,9 @@ def fit_loop(
                      seconds=before + time.perf_counter() - started)
         with write_then_rename(run.state_file) as temporary: torch.save(state, temporary)
         if after_epoch: after_epoch(epoch)
+        one = (time.perf_counter() - started)/(epoch + 1 - first_epoch)
+        if run.until and epoch + 1 < epochs and time.time() + one > run.until:
+            raise OutOfTime(f"{run.path.name} stopped after epoch {epoch + 1} of {epochs}: the next one, {one:.0f} s, does not fit into the time limit")
     if averaged: objective.load_state_dict(averaged.module.state_dict())
     run.write_json("manifest.json", manifest(**run.config, device=str(device), seconds=round(before + time.perf_counter() - started, 1), steps=step))
     return objective.eval()
