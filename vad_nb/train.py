@@ -194,7 +194,7 @@ def fit_loop(
 ) -> nn.Module:                 # the objective with its final weights
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
-    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type == "cuda")
+    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))
     averaged = AveragedModel(objective, use_buffers=True) if average else None
     first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():

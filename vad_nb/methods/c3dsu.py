@@ -22,9 +22,9 @@ def one_launch(
 
 def launches_dominate(
     x:Tensor,   # input of a block
-) -> bool:      # True on a processor under bfloat16 autocast
+) -> bool:      # True on a processor with matrix units under bfloat16 autocast
     "Whether one padded convolution beats several small ones here."
-    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.shape[1] <= 128
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.shape[1] <= 128 and torch.cpu._is_amx_tile_supported()
 
 # %% ../../nbs/30_methods.c3dsu.ipynb #012-30_methods-c3dsu
 class ConvBlock(nn.Module):
@@ -96,9 +96,8 @@ class C3DSU(nn.Module):
     def forward(self,
         x:Tensor,  # (B, C, T, H, W) in [0, 1], H and W divisible by 16
     ) -> Tensor:   # (B, C, H, W) in (0, 1): the middle frame
-        B, C, T, H, W = x.shape
-        single = x.transpose(1, 2).reshape(B*T, C, H, W).contiguous(memory_format=torch.channels_last)
-        return self.decode([h.unflatten(0, (B, T)).flatten(1, 2) for h in self.encode(single)])
+        single = x.permute(2, 0, 1, 3, 4).flatten(0, 1).contiguous(memory_format=torch.channels_last)   # (T*B, C, H, W), frame by frame
+        return self.decode([torch.cat(h.chunk(x.shape[2]), 1) for h in self.encode(single)])            # (B, T*c, h, w), channels still last
 
 # %% ../../nbs/30_methods.c3dsu.ipynb #021-30_methods-c3dsu
 class UNet(C3DSU):
