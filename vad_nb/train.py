@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Run', 'begin', 'save_weights', 'load_weights', 'load_state', 'History', 'read_history', 'learning_rate_factor',
-           'epoch_generator', 'check_rows', 'check_epoch', 'fit_loop']
+           'epoch_generator', 'check_rows', 'check_epoch', 'follow', 'fit_loop']
 
 # %% ../nbs/20_train.ipynb #002-20_train
 import csv, io, json, math, time
@@ -176,6 +176,19 @@ def check_epoch(
     if skipped > samples/2: raise TrainingError(f"epoch {epoch} skipped {skipped:.0f} of {samples:.0f} samples: expected at most half; are the object boxes those of this data?")
 
 # %% ../nbs/20_train.ipynb #024-20_train
+@torch.no_grad()
+def follow(
+    averaged:AveragedModel,
+    objective:nn.Module,
+    decay:float,             # a; 0 copies
+) -> None:
+    "One update of the averaged weights and buffers, in one launch and without a look at the device."
+    pairs = [(mine, new) for one, two in zip((averaged.module.parameters(), averaged.module.buffers()), (objective.parameters(), objective.buffers())) for mine, new in zip(one, two)]
+    get_ema_multi_avg_fn(decay)(*zip(*(pair for pair in pairs if pair[0].is_floating_point())), None)
+    for mine, new in pairs:
+        if not mine.is_floating_point(): mine.copy_(new)   # counters
+
+# %% ../nbs/20_train.ipynb #026-20_train
 def fit_loop(
     run:Run,
     objective:nn.Module,        # objective(batch, generator) -> dict of scalars with "loss"; "samples" and "skipped" where items can be skipped
@@ -194,7 +207,7 @@ def fit_loop(
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
     optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))
-    averaged = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
+    averaged = AveragedModel(objective, use_buffers=True) if average else None
     first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():
         state = load_state(run.state_file)
@@ -215,7 +228,7 @@ def fit_loop(
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
-            if averaged: averaged.update_parameters(objective)
+            if averaged: follow(averaged, objective, average if step else 0.)
             history.add(step=step, epoch=epoch, lr=lr, **values)
             described.append(lambda batch=batch: describe(batch))
             step += 1
