@@ -870,6 +870,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'vad_nb.train.check_rows': ('train.html#check_rows', 'vad_nb/train.py'),
                               'vad_nb.train.epoch_generator': ('train.html#epoch_generator', 'vad_nb/train.py'),
                               'vad_nb.train.fit_loop': ('train.html#fit_loop', 'vad_nb/train.py'),
+                              'vad_nb.train.follow': ('train.html#follow', 'vad_nb/train.py'),
                               'vad_nb.train.learning_rate_factor': ('train.html#learning_rate_factor', 'vad_nb/train.py'),
                               'vad_nb.train.load_state': ('train.html#load_state', 'vad_nb/train.py'),
                               'vad_nb.train.load_weights': ('train.html#load_weights', 'vad_nb/train.py'),
