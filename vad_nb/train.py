@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Run', 'begin', 'save_weights', 'load_weights', 'load_state', 'History', 'read_history', 'learning_rate_factor',
-           'epoch_generator', 'check_rows', 'check_epoch', 'fit_loop']
+           'epoch_generator', 'check_rows', 'check_epoch', 'follow', 'fit_loop']
 
 # %% ../nbs/20_train.ipynb #002-20_train
 import csv, io, json, math, time
@@ -177,6 +177,19 @@ def check_epoch(
     if skipped > samples/2: raise TrainingError(f"epoch {epoch} skipped {skipped:.0f} of {samples:.0f} samples: expected at most half; are the object boxes those of this data?")
 
 # %% ../nbs/20_train.ipynb #024-20_train
+@torch.no_grad()
+def follow(
+    averaged:AveragedModel,
+    objective:nn.Module,
+    decay:float,             # a; 0 copies
+) -> None:
+    "One update of the averaged weights and buffers, without the look at the device that `update_parameters` takes."
+    pairs = [(mine, new) for one, two in zip((averaged.module.parameters(), averaged.module.buffers()), (objective.parameters(), objective.buffers())) for mine, new in zip(one, two)]
+    get_ema_multi_avg_fn(decay)(*zip(*(pair for pair in pairs if pair[0].is_floating_point())), None)
+    for mine, new in pairs:
+        if not mine.is_floating_point(): mine.copy_(new)   # counters
+
+# %% ../nbs/20_train.ipynb #026-20_train
 def fit_loop(
     run:Run,
     objective:nn.Module,        # objective(batch, generator) -> dict of scalars with "loss"; "samples" and "skipped" where items can be skipped
@@ -216,9 +229,7 @@ def fit_loop(
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
-            if averaged:
-                averaged.multi_avg_fn = get_ema_multi_avg_fn(min(average, (1 + step)/(10 + step)))   # a young average follows quickly
-                averaged.update_parameters(objective)
+            if averaged: follow(averaged, objective, min(average, (1 + step)/(10 + step)) if step else 0.)   # a young average follows quickly
             history.add(step=step, epoch=epoch, lr=lr, **values)
             described.append(lambda batch=batch: describe(batch))
             step += 1
