@@ -53,12 +53,13 @@ def begin(
 ) -> None:
     "Write `config.json`, or check that the one that is there says the same."
     config = json.loads(json.dumps(config))
-    if not (run.path/"config.json").exists(): return run.write_json("config.json", config)
-    if not resume: raise SettingsError(f"{run.path} holds a training already: add --resume to go on with it, or name another folder")
-    differing = [key for key in config.keys() | run.config.keys() if config.get(key) != run.config.get(key)]
-    if differing:
+    there = (run.path/"config.json").exists()
+    if there and not resume: raise SettingsError(f"{run.path} holds a training already: add --resume to go on with it, or name another folder")
+    if there and (differing := [key for key in config.keys() | run.config.keys() if config.get(key) != run.config.get(key)]):
         key = min(differing)
         raise SettingsError(f"{run.path} cannot be resumed: expected {key} {run.config.get(key)}, found {config.get(key)}")
+    for torn in run.path.glob(".*.part"): torn.unlink()   # what a killed training was writing
+    if not there: run.write_json("config.json", config)
 
 # %% ../nbs/20_train.ipynb #010-20_train
 def save_weights(
@@ -102,8 +103,7 @@ class History:
         self.path, self.waiting, self.columns = Path(path), [], None
         kept = self.path.read_text().splitlines(keepends=True)[:steps + 1] if steps else []
         if kept: self.columns = kept[0].strip().split(",")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(kept))
+        with write_then_rename(self.path) as temporary: temporary.write_text("".join(kept))
 
     def add(self, **row) -> None: # numbers, or tensors with one number
         "Remember one step."
