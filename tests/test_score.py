@@ -106,7 +106,15 @@ BROKEN_SCORES = [
     ("one frame too many", WHOLE + "02,2,0\n", ["2 frames of clip '02'", "found 3"]),
     ("a repeated frame", WHOLE.replace("01,1,", "01,0,"), ["line 3", "frame 1 of clip '01'", "frame 0 again"]),
     ("a row twice", WHOLE + "02,1,2\n", ["line 7", "frame 1 again"]),
-    ("frames counted from 1", "video,frame,score\n01,1,0\n01,2,0\n01,3,0\n02,1,0\n02,2,0\n", ["line 2", "frame 0", "frame 1"]),
+    ("one clip counted from 1", "video,frame,score\n01,1,0\n01,2,0\n01,3,0\n02,0,0\n02,1,0\n", ["line 2", "frame 0", "frame 1"]),
+    ("the first frame of all clips missing", WHOLE.replace("01,0,0.5\n", "").replace("02,0,1\n", ""), ["3 frames of clip '01'", "found 2", "1 frames of each clip", "--lacking"]),
+    ("frames counted from 2", "video,frame,score\n01,2,0\n01,3,0\n01,4,0\n02,2,0\n02,3,0\n", ["line 2", "frame 0", "frame 2", "--lacking"]),
+    ("one column, a score short", "score\n1\n2\n3\n4\n", ["5 scores", "2 clips", "found 4"]),
+    ("one column, a window short", "score\n1\n2\n3\n", ["5 scores", "found 3", "1 frames of each clip", "--lacking"]),
+    ("one column with text", "score\n1\n2\nhigh\n4\n5\n", ["line 4", "finite number", "high"]),
+    ("one column with two numbers", "score\n1\n2,3\n4\n5\n", ["line 3", "one number", "2 fields"]),
+    ("two clips of one number", WHOLE + "1,0,0\n", ["line 7", "clip '1'"]),
+    ("clips of another data set", WHOLE.replace("02,", "Test007,"), ["line 5", "clip 'Test007'"]),
     ("a negative frame", WHOLE.replace("02,0,", "02,-1,"), ["line 5", "frame 0 of clip '02'", "frame -1"]),
     ("a frame that is no whole number", WHOLE.replace("01,1,", "01,1.5,"), ["line 3", "frame number", "1.5"]),
     ("a frame beyond all integers", WHOLE.replace("01,1,", "01,99999999999999999999,"), ["line 3", "frame number"]),
@@ -173,6 +181,24 @@ def test_what_a_whole_file_may_look_like(tmp_path):
         file.write_bytes(content.encode())
         back = Scores.read_csv(file, LABELS).frames
         assert back["01"].tolist() == [.5, .25, .001] and back["02"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("content, lacking, said", [
+    (WHOLE.replace("01,", "Test001,").replace("02,", "Test002,"), (0, 0), "matched by number: Test001 is 01"),
+    (WHOLE.replace("01,", "1,").replace("02,", "2,"), (0, 0), "matched by number: 1 is 01"),
+    ("video,frame,score\n01,1,.5\n01,2,.25\n01,3,.001\n02,1,1\n02,2,2\n", (0, 0), "counted from 1"),
+    ("score\n.5\n.25\n.001\n1\n2\n", (0, 0), "one column of scores: clips taken in the order 01, 02"),
+    ("score\n.25\n.001\n2\n", (1, 0), "no scores for the first 1 and last 0 frames"),
+    ("video,frame,score\n01,0,.25\n01,1,.001\n02,0,2\n", (1, 0), "no scores for"),
+    ("video,frame,score\n01,1,.25\n01,2,.001\n02,1,2\n", (1, 0), "counted from 1"),
+    ("video,frame,score\n01,2,.25\n01,3,.001\n02,2,2\n", (1, 0), "counted from 2"),
+])
+def test_scores_of_others_are_read_in_the_one_way_that_fits_and_say_so(tmp_path, content, lacking, said):
+    (tmp_path / "s.csv").write_text(content)
+    scores = Scores.read_csv(tmp_path / "s.csv", LABELS, lacking)
+    whole = dict(zip(LABELS, ([.5, .25, .001], [1, 2]) if lacking == (0, 0) else ([.25, .25, .001], [2, 2])))
+    assert {name: values.tolist() for name, values in scores.frames.items()} == whole
+    assert any(said in note for note in scores.provenance["read_as"])
 
 
 def test_labels_come_back_as_bytes(tmp_path):

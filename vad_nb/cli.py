@@ -8,7 +8,7 @@ __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES'
            'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
-import argparse, sys
+import argparse, sys, warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -101,6 +101,7 @@ def run_score(arguments) -> int:
          argument("--protocol", default="vad-nb", help="how scores become numbers (default vad-nb: raw, all frames)"),
          argument("--spread", action="store_true", help="the same scores under every protocol"),
          argument("--same-method", action="store_true", help="the files are one method under several random seeds"),
+         argument("--lacking", nargs=2, type=int, default=(0, 0), metavar=("FIRST", "LAST"), help="frames without a score at the start and end of each clip, as a window leaves them"),
          argument("--threshold", type=float, help="for the false-alarm and true-positive rates"),
          argument("--json", metavar="FILE", help="write everything there"),
          argument("--plot", metavar="FILE", help="draw the ROC curves: .png, .svg or .pdf"),
@@ -112,11 +113,11 @@ def run_evaluate(arguments) -> int:
     from vad_nb.results import record, result_row
     from vad_nb.score import Scores, read_labels_csv
     labels = arguments.labels or load_benchmark(arguments.data, arguments.root)
-    print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, threshold=arguments.threshold,
+    print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, lacking=tuple(arguments.lacking), threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
     if arguments.record:
         truth, source = (read_labels_csv(labels), Path(labels).name) if arguments.labels else (labels.labels, labels.label_source)
-        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth), truth, source, arguments.threshold))
+        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth, arguments.lacking), truth, source, arguments.threshold))
     return 0
 
 # %% ../nbs/90_cli.ipynb #016-90_cli
@@ -162,6 +163,7 @@ def main(
 ) -> int:        # exit code: 0, or 2 when the input is to blame
     "The command `vad-nb`."
     arguments = make_parser().parse_args(words)
+    warnings.formatwarning = lambda message, *_: f"vad-nb: {message}\n"
     try: return arguments.function(arguments)
     except VadNbError as error:
         print(f"vad-nb: {error}", file=sys.stderr)
