@@ -17,6 +17,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'vad_nb.core.SettingsError': ('core.html#settingserror', 'vad_nb/core.py'),
                              'vad_nb.core.TrainingError': ('core.html#trainingerror', 'vad_nb/core.py'),
                              'vad_nb.core.VadNbError': ('core.html#vadnberror', 'vad_nb/core.py'),
+                             'vad_nb.core.WriteError': ('core.html#writeerror', 'vad_nb/core.py'),
                              'vad_nb.core.cache_folder': ('core.html#cache_folder', 'vad_nb/core.py'),
                              'vad_nb.core.choose_device': ('core.html#choose_device', 'vad_nb/core.py'),
                              'vad_nb.core.data_folder': ('core.html#data_folder', 'vad_nb/core.py'),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
@@ -69,7 +69,7 @@ def save_weights(
 ) -> None:
     "Write all parameters and buffers."
     def stored(value): return value.detach().cpu().to(torch.float16 if half and value.is_floating_point() else value.dtype).contiguous()
-    with write_then_rename(path) as temporary: save_file({name: stored(value) for name, value in module.state_dict().items()}, temporary)
+    with write_then_rename(path) as temporary: temporary.write_bytes(save({name: stored(value) for name, value in module.state_dict().items()}))
 
 def load_weights(
     module:nn.Module,  # must have exactly the stored names and shapes
@@ -227,7 +227,8 @@ def fit_loop(
         check_epoch(rows, epoch)
         state = dict(objective=objective.state_dict(), optimizer=optimizer.state_dict(), averaged=averaged.state_dict() if averaged else {}, epoch=epoch, step=step,
                      seconds=before + time.perf_counter() - started)
-        with write_then_rename(run.state_file) as temporary: torch.save(state, temporary)
+        torch.save(state, whole := io.BytesIO())
+        with write_then_rename(run.state_file) as temporary: temporary.write_bytes(whole.getbuffer())
         if after_epoch: after_epoch(epoch)
     if averaged: objective.load_state_dict(averaged.module.state_dict())
     run.write_json("manifest.json", manifest(**run.config, device=str(device), seconds=round(before + time.perf_counter() - started, 1), steps=step))
