@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_methods import QUICK as BATTERY
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from vad_nb.data.bags import load_weak
@@ -34,9 +35,9 @@ from vad_nb.train import Run, load_state
 
 ALL = {**HOSTS, **BANKED, **METHODS}
 WEAK = dict(hidden=8, epochs=4, batch_size=10)
-QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=4, batch_size=40)}   # the weakly supervised methods share WEAK
-AVERAGED = {"ddl": dict(average=0.9, anomaly="sdl")}                     # a second variant, in which more must be restored
-TORN = ("write_text", "write_bytes")                                     # config.json, history.csv and manifest.json; training_state.pt and weights.safetensors
+QUICK = {**BATTERY, "ddl": dict(size=(32, 48), width=8, epochs=4, batch_size=40)}   # the weakly supervised methods share WEAK
+AVERAGED = {"ddl": dict(average=0.9, anomaly="sdl")}                                # a second variant, in which more must be restored
+TORN = ("write_text", "write_bytes")                                                # config.json, history.csv and manifest.json; training_state.pt and weights.safetensors
 
 
 def method_of(name, variant):

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .core import DataError, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
+from .core import DataError, SettingsError, TrainingError, WriteError, manifest, reduced_precision, seed_everything, write_then_rename
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
@@ -36,9 +36,11 @@ class Run:
 
     def read_json(self, name:str) -> dict:
         "Read `config.json` or `manifest.json`."
-        try: return json.loads((self.path/name).read_text())
+        try: content = json.loads((self.path/name).read_text())
         except FileNotFoundError: raise DataError(self.path/name, f"the {name} of a run", "no such file", "train first, or name the folder of a run") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error: raise DataError(self.path/name, "JSON", str(error)) from None
+        except (ValueError, RecursionError) as error: raise DataError(self.path/name, "JSON", str(error)) from None
+        if not isinstance(content, dict): raise DataError(self.path/name, "a JSON object", type(content).__name__)
+        return content
 
     @property
     def config(self) -> dict: return self.read_json("config.json")
@@ -119,7 +121,9 @@ class History:
         writer = csv.DictWriter(text, self.columns or list(rows[0]), lineterminator="\n")
         if self.columns is None: writer.writeheader(); self.columns = list(rows[0])
         writer.writerows({key: f"{value:.7g}" for key, value in row.items()} for row in rows)
-        with open(self.path, "a") as file: file.write(text.getvalue())
+        try:
+            with open(self.path, "a") as file: file.write(text.getvalue())
+        except OSError as error: raise WriteError(self.path, "room and permission to write it", error.strerror) from error
         self.waiting = []
         return rows
 

@@ -116,6 +116,7 @@ def find_layout(
 def read_text(path) -> str:
     try: return Path(path).read_text()
     except UnicodeDecodeError: raise DataError(path, "text", "bytes that are none") from None
+    except OSError as error: raise DataError(path, "a text file", error.strerror.lower()) from None
 
 def parse_gt_frames(
     text:str,        # content of UCSDped1.m or UCSDped2.m
