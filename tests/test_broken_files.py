@@ -197,7 +197,7 @@ case("annotation behind the end of its video", "Abuse028", "ranges within 100 fr
 case("split with a video too few", "split.txt", "3 videos", "2")(lambda folder, patch: read_names(write(folder/"split.txt", "a\nb\n"), 3))
 case("split with a video twice", "split.txt", "each video once")(lambda folder, patch: read_names(write(folder/"split.txt", "a\na\n")))
 for name, content, word in (
-        ("box file cut off", "{", "JSON"), ("pickle under the name of a box file", b"\x80\x04\x95pickle", "JSON"), ("box file that is a list", "[1, 2]", "frame paths"),
+        ("box file cut off", "{", "JSON"), ("pickle under the name of a box file", b"\x80\x04\x95pickle", "text"), ("box file that is a list", "[1, 2]", "frame paths"),
         ("box file with a nameless frame", '{"01/abc.jpg": {}}', "01/000.jpg"), ("boxes without tracks", '{"01/000.jpg": [1]}', "numbered tracks"), ("a box of three numbers", '{"01/000.jpg": {"1": {"box": [0, 0, 1]}}}', "four numbers"),
         ("a box in pixels", '{"01/003.jpg": {"1": {"box": [0, 0, 20, 30]}}}', "[0, 1]"), ("a box inside out", '{"01/003.jpg": {"1": {"box": [0.5, 0, 0.2, 0.3]}}}', "01/003.jpg"),
         ("a box with NaN", '{"01/003.jpg": {"1": {"box": [NaN, 0, 0.2, 0.3]}}}', "01/003.jpg")):

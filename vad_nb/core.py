@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VadNbError', 'DataError', 'WriteError', 'SettingsError', 'TrainingError', 'settings_file', 'presets', 'read_value',
-           'load_preset', 'seed_everything', 'choose_device', 'reduced_precision', 'write_then_rename', 'data_folder',
-           'cache_folder', 'fingerprint', 'git_commit', 'manifest']
+           'load_preset', 'seed_everything', 'choose_device', 'reduced_precision', 'write_then_rename', 'read_text',
+           'data_folder', 'cache_folder', 'fingerprint', 'git_commit', 'manifest']
 
 # %% ../nbs/00_core.ipynb #002-00_core
 import configparser, contextlib, hashlib, os, platform, random, shutil, subprocess, time
@@ -130,6 +130,15 @@ def write_then_rename(
         else: temporary.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #027-00_core
+def read_text(
+    path,
+) -> str:
+    "The text of a file."
+    try: return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError: raise DataError(path, "text", "bytes that are none") from None
+    except OSError as error: raise DataError(path, "a text file", error.strerror.lower()) from None
+
+# %% ../nbs/00_core.ipynb #030-00_core
 def data_folder() -> Path: # the folder of real data sets, or None
     "Where `VAD_NB_DATA` says that real data are."
     if not os.environ.get("VAD_NB_DATA"): return None
@@ -143,7 +152,7 @@ def cache_folder() -> Path: # `VAD_NB_CACHE`, or the user's cache folder
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
-# %% ../nbs/00_core.ipynb #030-00_core
+# %% ../nbs/00_core.ipynb #033-00_core
 def fingerprint(
     paths,      # files, in any order
     root=None,  # names are taken relative to this folder
@@ -156,7 +165,7 @@ def fingerprint(
             while block := file.read(1 << 20): whole.update(block)
     return whole.hexdigest()[:16]
 
-# %% ../nbs/00_core.ipynb #032-00_core
+# %% ../nbs/00_core.ipynb #035-00_core
 def git_commit() -> str: # short commit of the checkout, "+" when it has changes, "" outside a checkout
     "The commit this package runs from."
     package = settings_file().parent

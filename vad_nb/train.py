@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .core import DataError, SettingsError, TrainingError, WriteError, manifest, reduced_precision, seed_everything, write_then_rename
+from .core import DataError, SettingsError, TrainingError, WriteError, manifest, read_text, reduced_precision, seed_everything, write_then_rename
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
@@ -131,8 +131,7 @@ def read_history(
     path,    # `history.csv`
 ) -> dict:   # column -> float64 array, one entry a step
     "The history of a training."
-    try: lines = list(csv.reader(Path(path).open()))
-    except FileNotFoundError: raise DataError(path, "the history of a training", "no such file") from None
+    lines = list(csv.reader(io.StringIO(read_text(path))))
     if len(lines) < 2: raise DataError(path, "a header and one row a step", f"{len(lines)} lines")
     try: table = np.array(lines[1:], dtype=float)
     except ValueError as error: raise DataError(path, "numbers", str(error)) from None

@@ -19,8 +19,8 @@ from scipy.io import loadmat
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.spatial import cKDTree
 
-from ..core import DataError, SettingsError, cache_folder, data_folder, fingerprint, write_then_rename
-from .benchmarks import load_benchmark, read_text
+from ..core import DataError, SettingsError, cache_folder, data_folder, fingerprint, read_text, write_then_rename
+from .benchmarks import load_benchmark
 from .features import height_line, object_features, relative_width
 from .objects import find_objects, read_deepsort_text, stored
 
@@ -130,7 +130,7 @@ def read_numbers(
     except Exception as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(path, "an array of numbers", "a pickled object array" if "allow_pickle" in text or "pickle" in text else text, PICKLED if "pickle" in text else None) from None
-    if len(found) != 1: raise DataError(path, "one array", f"{len(found)}")
+    if len(found) != 1 or not isinstance(found[0], np.ndarray): raise DataError(path, "one array", f"{len(found)}" if path.suffix == ".npz" else "an archive of arrays (.npz)")
     if found[0].dtype.kind not in "fiu": raise DataError(path, "an array of numbers", f"an array of {found[0].dtype}", PICKLED)
     if not np.isfinite(found[0]).all(): raise DataError(path, "finite numbers", "nan or infinity")
     return found[0]

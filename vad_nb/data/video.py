@@ -8,7 +8,7 @@ __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'frame_fi
            'store_frames', 'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'clip_tensor', 'window_indices']
 
 # %% ../../nbs/10_data.video.ipynb #002-10_data-video
-import hashlib, json, math, re, time, warnings
+import hashlib, json, math, re, time, warnings, zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,8 +200,10 @@ def cached_frames(
 ) -> np.ndarray:       # uint8 (T, H, W, C), memory-mapped, read-only
     "The decoded frames of a clip, from the cache or decoded into it."
     if path.exists():
-        try: return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError): path.unlink(missing_ok=True)  # a damaged file of the cache is made again
+        try:
+            if isinstance(frames := np.load(path, mmap_mode="r", allow_pickle=False), np.ndarray): return frames
+        except (ValueError, EOFError, zipfile.BadZipFile): pass
+        path.unlink(missing_ok=True)   # a damaged file of the cache is made again
     for channels in (1, 3):
         frames = image_frames(source) if source.is_dir() else video_frames(source, length)
         try: store_frames(path, (resize(frame, size) for frame in frames), channels)
