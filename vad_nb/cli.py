@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
-           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_figures',
-           'make_parser', 'main']
+           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_regions',
+           'run_figures', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, sys, warnings
@@ -121,6 +121,20 @@ def run_evaluate(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #016-90_cli
+@command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",
+         argument("what", metavar="WHAT", help="folder of a finished training, folder of <clip>.npy score maps, or boxes.csv: video,frame,x0,y0,x1,y1,score"), *DATA, DEVICE,
+         argument("--json", metavar="FILE", help="write everything there"))
+def run_regions(arguments) -> int:
+    "Print region metrics."
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.evaluate import write_json
+    from vad_nb.localise import evaluate_regions
+    report = evaluate_regions(arguments.what, load_benchmark(arguments.data, arguments.root), arguments.device)
+    print(report)
+    if arguments.json: write_json(report.to_json(), arguments.json)
+    return 0
+
+# %% ../nbs/90_cli.ipynb #017-90_cli
 FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
 
 @command("draw figures, training what they need",
@@ -138,7 +152,7 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #018-90_cli
+# %% ../nbs/90_cli.ipynb #019-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -157,7 +171,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #021-90_cli
+# %% ../nbs/90_cli.ipynb #022-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame

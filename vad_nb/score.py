@@ -79,11 +79,11 @@ def smooth(
 # %% ../nbs/21_score.ipynb #025-21_score
 def read_rows(
     path,              # csv file
-    column:str,        # name of the third column
+    column,            # name of the third column, or names of all columns
     labels:dict=None,  # clip -> (T,); with them the file may hold this one column only
-) -> tuple:       # three tuples of text: clip names, frames, values; row i stands on line i + 2
-    "The rows of a csv file with the columns `video,frame,<column>`, still text."
-    header = ["video", "frame", column]
+) -> tuple:           # a tuple of text for each column; row i stands on line i + 2
+    "The columns of a csv file `video,frame,<column>`, still text."
+    header = ["video", "frame", column] if isinstance(column, str) else list(column)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -95,9 +95,9 @@ def read_rows(
     if rows and rows[0] == [column] and labels is not None: return one_column(rows, labels, path)
     if not rows or rows[0] != header: raise DataError(f"{path}, line 1", f"the header {','.join(header)}", repr(",".join(rows[0]))[:80] if rows else "an empty file")
     if len(rows) == 1: raise DataError(f"{path}, line 2", "one row for each frame", "the end of the file")
-    if wrong := next((line for line, row in enumerate(rows, 1) if len(row) != 3), None):
-        raise DataError(f"{path}, line {wrong}", f"three fields {','.join(header)}", f"{len(rows[wrong - 1])} fields: {','.join(rows[wrong - 1])[:60]!r}")
-    if reader.line_num > len(rows) and any("\n" in name or "\r" in name for name, _, _ in rows): raise DataError(path, "one row on each line", "a line break inside a field")
+    if wrong := next((line for line, row in enumerate(rows, 1) if len(row) != len(header)), None):
+        raise DataError(f"{path}, line {wrong}", f"the {len(header)} fields {','.join(header)}", f"{len(rows[wrong - 1])} fields: {','.join(rows[wrong - 1])[:60]!r}")
+    if reader.line_num > len(rows) and any("\n" in row[0] or "\r" in row[0] for row in rows): raise DataError(path, "one row on each line", "a line break inside a field")
     return tuple(zip(*rows[1:]))
 
 # %% ../nbs/21_score.ipynb #027-21_score

@@ -149,9 +149,9 @@ def read_mat(path) -> dict: # variable -> array
         raise DataError(path, "a .mat file", f"{Path(path).stat().st_size} bytes that cannot be read ({str(error).splitlines()[0][:80] if str(error) else type(error).__name__})",
                         "copy the file again") from error
 
-def read_npy(path) -> np.ndarray:
+def read_npy(path, mmap_mode=None) -> np.ndarray:
     "A plain array; pickled objects are refused."
-    try: found = np.load(path, allow_pickle=False)
+    try: found = np.load(path, mmap_mode, allow_pickle=False)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DataError(path, "an array of plain numbers (.npy)", str(error).splitlines()[0][:100], "copy the file again") from None
     if not isinstance(found, np.ndarray): raise DataError(path, "an array of plain numbers (.npy)", "an archive of arrays (.npz)")
