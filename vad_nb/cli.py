@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
-           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_figures',
-           'run_sweep', 'make_parser', 'main']
+           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_regions',
+           'run_figures', 'run_sweep', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
-import argparse, os, sys
+import argparse, os, sys, warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -104,6 +104,7 @@ def run_score(arguments) -> int:
          argument("--protocol", default="vad-nb", help="how scores become numbers (default vad-nb: raw, all frames)"),
          argument("--spread", action="store_true", help="the same scores under every protocol"),
          argument("--same-method", action="store_true", help="the files are one method under several random seeds"),
+         argument("--lacking", nargs=2, type=int, default=(0, 0), metavar=("FIRST", "LAST"), help="frames without a score at the start and end of each clip, as a window leaves them"),
          argument("--threshold", type=float, help="for the false-alarm and true-positive rates"),
          argument("--json", metavar="FILE", help="write everything there"),
          argument("--plot", metavar="FILE", help="draw the ROC curves: .png, .svg or .pdf"),
@@ -115,14 +116,28 @@ def run_evaluate(arguments) -> int:
     from vad_nb.results import record, result_row
     from vad_nb.score import Scores, read_labels_csv
     labels = arguments.labels or load_benchmark(arguments.data, arguments.root)
-    print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, threshold=arguments.threshold,
+    print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, lacking=tuple(arguments.lacking), threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
     if arguments.record:
         truth, source = (read_labels_csv(labels), Path(labels).name) if arguments.labels else (labels.labels, labels.label_source)
-        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth), truth, source, arguments.threshold))
+        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth, arguments.lacking), truth, source, arguments.threshold))
     return 0
 
 # %% ../nbs/90_cli.ipynb #016-90_cli
+@command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",
+         argument("what", metavar="WHAT", help="folder of a finished training, folder of <clip>.npy score maps, or boxes.csv: video,frame,x0,y0,x1,y1,score"), *DATA, DEVICE,
+         argument("--json", metavar="FILE", help="write everything there"))
+def run_regions(arguments) -> int:
+    "Print region metrics."
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.evaluate import write_json
+    from vad_nb.localise import evaluate_regions
+    report = evaluate_regions(arguments.what, load_benchmark(arguments.data, arguments.root), arguments.device)
+    print(report)
+    if arguments.json: write_json(report.to_json(), arguments.json)
+    return 0
+
+# %% ../nbs/90_cli.ipynb #017-90_cli
 FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
 
 @command("draw figures, training what they need",
@@ -140,7 +155,7 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #018-90_cli
+# %% ../nbs/90_cli.ipynb #019-90_cli
 @command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
          argument("plan", metavar="PLAN", help="a section [plan PLAN] of settings.ini"), DEVICE,
          argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
@@ -153,7 +168,7 @@ def run_sweep(arguments) -> int:
     sweep(read_plan(arguments.plan), arguments.out, arguments.device, arguments.minutes, arguments.jobs, arguments.cluster)
     return 0
 
-# %% ../nbs/90_cli.ipynb #020-90_cli
+# %% ../nbs/90_cli.ipynb #021-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -172,7 +187,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #023-90_cli
+# %% ../nbs/90_cli.ipynb #024-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
@@ -180,6 +195,7 @@ def main(
     if os.environ.get("LOCAL_RANK", "0") != "0":   # of several processes, the first one speaks
         os.environ["TQDM_DISABLE"], sys.stdout = "1", open(os.devnull, "w")
     arguments = make_parser().parse_args(words)
+    warnings.formatwarning = lambda message, *_: f"vad-nb: {message}\n"
     try: return arguments.function(arguments)
     except VadNbError as error:
         print(f"vad-nb: {error}", file=sys.stderr)

@@ -19,7 +19,7 @@ from scipy.io import loadmat
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.spatial import cKDTree
 
-from ..core import DataError, SettingsError, cache_folder, data_folder, fingerprint, write_then_rename
+from ..core import DataError, SettingsError, cache_folder, data_folder, fingerprint, read_text, write_then_rename
 from .benchmarks import load_benchmark
 from .features import height_line, object_features, relative_width
 from .objects import find_objects, read_deepsort_text, stored
@@ -130,7 +130,7 @@ def read_numbers(
     except Exception as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(path, "an array of numbers", "a pickled object array" if "allow_pickle" in text or "pickle" in text else text, PICKLED if "pickle" in text else None) from None
-    if len(found) != 1: raise DataError(path, "one array", f"{len(found)}")
+    if len(found) != 1 or not isinstance(found[0], np.ndarray): raise DataError(path, "one array", f"{len(found)}" if path.suffix == ".npz" else "an archive of arrays (.npz)")
     if found[0].dtype.kind not in "fiu": raise DataError(path, "an array of numbers", f"an array of {found[0].dtype}", PICKLED)
     if not np.isfinite(found[0]).all(): raise DataError(path, "finite numbers", "nan or infinity")
     return found[0]
@@ -184,7 +184,7 @@ def read_list(
     "The files of a list, found by the end of their path below `root`."
     found, known = [], {}
     for file in Path(root).rglob("*"): known.setdefault(file.name, []).append(file)
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not (words := line.strip().replace("\\", "/").split("/"))[-1]: continue
         fits = sorted(known.get(words[-1], []), key=lambda file: -sum(1 for a, b in zip(reversed(file.parts), reversed(words)) if a == b))
         if not fits: raise DataError(f"{path}, line {number}", f"{words[-1]} below {root}", "no such file", "is the archive complete?")
@@ -206,7 +206,7 @@ def read_bags(
         pairs = [(path, folder == "Abnormal") for folder in ("Normal", "Abnormal") for path in sorted((Path(source)/folder).glob("*.*")) if not path.name.startswith(".")]
         found = [(path.stem, flag, merge_crops(read_numbers(path), crop, path)) for path, flag in pairs]
     elif layout == "csv":
-        with open(source, newline="") as file: rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(read_text(source).splitlines()))
         if not rows or set(rows[0]) != {"path", "label"}: raise DataError(source, "the columns path,label", ", ".join(rows[0]) if rows else "an empty file")
         label = {Path(row["path"].replace("\\", "/")).stem.rsplit("__", 1)[0]: row["label"].lower() not in ("normal", "a") for row in rows}
         paths = [next(iter(sorted(Path(root).rglob(Path(row["path"].replace("\\", "/")).name))), None) or missing(source, row["path"], root) for row in rows]
@@ -227,7 +227,7 @@ def read_annotations(
 ) -> dict:      # video -> (class, [(first, last), ...]): frames from 1, inclusive
     "Abnormal ranges of the test videos."
     found = {}
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not (words := line.split()): continue
         name, rest = words[0].removesuffix(".mp4"), words[1:]
         kind = rest.pop(0) if rest and not rest[0].lstrip("-").isdigit() else ""
@@ -258,7 +258,7 @@ def read_names(
     count:int=None,
 ) -> list:        # without folder and suffix
     "The videos of a split."
-    names = [Path(word.replace("\\", "/")).name.removesuffix(".mp4") for word in Path(path).read_text().split()]
+    names = [Path(word.replace("\\", "/")).name.removesuffix(".mp4") for word in read_text(path).split()]
     if count is not None and len(names) != count: raise DataError(path, f"{count} videos", str(len(names)))
     if len(set(names)) < len(names): raise DataError(path, "each video once", "some twice")
     return names
