@@ -126,8 +126,9 @@ class MuldeSettings:
     scales:int = 16                 # how many
     score:str = "log_density"       # or "score_norm"
     aggregate:str = "max"           # see `Aggregate`
-    features:str = "flow:4+size:0"  # of an object in a video, see the notebook `mulde_video`
+    features:str = "flow:4+size:0"  # of an object in a video, see `read_features` in the notebook `mulde_video`
     window:int = 1                  # frames of the running mean along an object's track
+    schedule:str = "cosine"         # of the learning rate, see `learning_rate_factor`; published: constant
 
 NETWORKS = {"log-density": LogDensity, "score": ScoreNetwork}
 
@@ -274,6 +275,10 @@ class Aggregate:
     def state(self): # as arrays, to be stored
         parts = {name: getattr(self.mixture, name) for name in ("weights_", "means_", "covariances_", "precisions_cholesky_")} if self.kind.startswith("gmm") else {}
         return dict(mean=self.mean, std=self.std, **parts)
+
+    def shapes(self, scales:int): # of the arrays of `state`, for L scales
+        k, L = int(self.kind[3]) if self.kind.startswith("gmm") else 0, scales
+        return dict(mean=(L,), std=(L,), **(dict(weights_=(k,), means_=(k, L), covariances_=(k, L, L), precisions_cholesky_=(k, L, L)) if k else {}))
 
     def load_state(self, state):
         self.mean, self.std = state["mean"], state["std"]
