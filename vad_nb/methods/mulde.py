@@ -125,8 +125,8 @@ class MuldeSettings:
     grid:str = "linspace"           # scales to score at: "linspace" (published), "logspace", "quantiles" of the sampler
     scales:int = 16                 # how many
     score:str = "log_density"       # or "score_norm"
-    aggregate:str = "max"           # see `Aggregate`
-    features:str = "flow:4+size:0"  # of an object in a video, see `read_features` in the notebook `mulde_video`
+    aggregate:str = "median"        # see `Aggregate`
+    features:str = "pace+width"     # of an object in a video, see `read_features` in the notebook `mulde_video`
     window:int = 1                  # frames of the running mean along an object's track
     schedule:str = "cosine"         # of the learning rate, see `learning_rate_factor`; published: constant
 

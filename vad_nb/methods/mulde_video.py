@@ -163,9 +163,10 @@ class MuldeVideo:
         tables = [torch.cat(tables) for tables in zip(*map(self.model.measures, features))]
         for group, table in zip(self.model.groups, tables): group.network.set_standard(table)
         objective = VideoObjective(self.model, tables, s, self.device)
+        self.samplers = [part.sampler for part in objective.parts]
+        for sampler in self.samplers: scale_grid(s, sampler)   # an unknown grid is an error before the training
         def batches(epoch, generator): return [(rows.to(self.device), generator) for rows in torch.randperm(len(tables[0]), generator=generator).split(s.batch_size)]
         fit_loop(run, objective, batches, s.epochs, s.learning_rate, random_seed, s.schedule, s.average, (.5, .9), lambda batch: f"{len(batch[0])} objects", after_epoch, resume)
-        self.samplers = [part.sampler for part in objective.parts]   # as the training left them
         for group, sampler, table in zip(self.model.groups, self.samplers, tables): group.fit(table, scale_grid(s, sampler), random_seed)
         save_weights(self.model, run.weights)
         return run
