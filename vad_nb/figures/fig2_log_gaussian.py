@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .fig1_gaussian_weight import SCORES, stored_study
+from .fig1_gaussian_weight import SCORES, area_limits, stored_study
 from ..methods.scale_study import AGGREGATES
 from ..methods.sigma import make_sampler
 from ..methods.weak_study import mean_interval
@@ -67,11 +67,11 @@ def draw(
         for k, (name, label) in enumerate({"log-uniform": "log-uniform", **READINGS}.items()):
             drawn = make_sampler(name).sample(100_000, torch.Generator().manual_seed(0)).numpy()
             c.stairs(np.histogram(drawn, edges)[0]/len(drawn), edges, color=COLOURS[k], label=label, lw=1)
-        a.set(title="(a) best on test labels (dashed: log-Gaussian)", xlabel="epoch", ylabel="AUC", ylim=(min(.5, a.get_ylim()[0]), 1)); a.legend(fontsize=6)
+        a.set(title="(a) best on test labels (dashed: log-Gaussian)", xlabel="epoch", ylabel="AUC", ylim=area_limits(a)); a.legend(fontsize=6)
         b.set(title="(b) training loss", xlabel="epoch", yscale="log"); b.legend(fontsize=6)
         c.set(title="(c) drawn noise scales", xlabel=r"$\sigma$", ylabel="share of draws", xscale="log"); c.legend(fontsize=6)
+        d.set(title="(d) single scales, last epoch", xlabel=r"$\sigma_l$", ylabel="AUC", ylim=area_limits(d)); d.legend(fontsize=6)
         d.axvspan(.2, .5, color=".93", zorder=0); d.axvline(.33, color=".6", lw=.6, ls=":")
-        d.set(title="(d) single scales, last epoch", xlabel=r"$\sigma_l$", ylabel="AUC", ylim=(min(.5, d.get_ylim()[0]), 1)); d.legend(fontsize=6)
     return fig
 
 # %% ../../nbs/52_figures.fig2_log_gaussian.ipynb #012-52_figures-fig2_log_gaussian

@@ -24,7 +24,7 @@ from ..train import Run, begin, fit_loop, load_weights, save_weights
 
 # %% ../../nbs/37_methods.mulde_video.ipynb #005-37_methods-mulde_video
 COMPONENTS = 16
-PER_PERSON = dict(pace=("velocity", 2), speed=("flow", 5), width=("size", 1))      # name -> feature, columns of it
+PER_PERSON = dict(pace=("velocity", 2), speed=("flow", 5), slow=("slowest", 1), width=("size", 1))   # name -> feature, columns of it
 SIZES = FEATURES | {name: columns for name, (_, columns) in PER_PERSON.items()} | dict(appearance=COMPONENTS)
 
 def read_features(
