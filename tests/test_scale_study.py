@@ -155,3 +155,13 @@ def test_the_choice_does_not_see_ped2():
     rows = [dict(test=test, features=features, window=1, random_seed=0, raw=0, smoothed=area) for features, values in
             dict(a=(.9, .8, .1), b=(.8, .7, .99)).items() for test, area in zip(("synthetic", "ped2-gliders", "ped2"), values)]
     assert [cell[1] for cell in choose(rows)] == ["a", "b"] and choose(rows)[0][0] == pytest.approx(.85)
+
+
+def test_claims_pair_the_seeds(rows):
+    table = scale_study.claims(rows)
+    assert [len(line) for line in table] == [3]*8
+    inside, outside = (scale_study.scales_inside(rows, "log-Gaussian", "score_norm", side) for side in (True, False))
+    own = [row for row in rows if (row["variant"], row["score"], row["kind"], row["grid"], row["epoch"], row["random_seed"]) == ("log-Gaussian", "score_norm", "individual", "linspace", 6, 1)]
+    assert inside[1] == pytest.approx(np.mean([row["smoothed"] for row in own if .2 < row["sigma"] < .5])) and len(own) == 16
+    assert table[-1][2] == scale_study.text_cell(scale_study.mean_interval([inside[seed] - outside[seed] for seed in (0, 1)]), "+")
+

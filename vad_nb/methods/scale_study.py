@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'GRID', 'TRACED', 'HYBRIDS', 'AGGREGATES', 'frame_areas', 'scale_areas', 'objects_of', 'epoch_loss',
-           'kept_weights', 'study_run', 'study', 'areas', 'gain', 'text_cell', 'study_table', 'beats']
+           'kept_weights', 'study_run', 'study', 'areas', 'difference', 'gain', 'text_cell', 'study_table', 'beats',
+           'scales_inside', 'claims']
 
 # %% ../../nbs/43_methods.scale_study.ipynb #002-43_methods-scale_study
 import copy, tempfile
@@ -165,10 +166,14 @@ def areas(
     last = max(row["epoch"] for row in rows) if epoch is None else epoch
     return {row["random_seed"]: row[metric] for row in rows if (row["variant"], row["score"], row["kind"], row["grid"], row["epoch"]) == (variant, score, kind, grid, last)}
 
-def gain(rows, variant:str, **cell) -> tuple: # mean, low, high
-    "Paired difference to log-uniform over random seeds, with its 95 % t interval; `cell` as in `areas`."
-    one, two = areas(rows, "log-uniform", **cell), areas(rows, variant, **cell)
+def difference(rows, one:dict, two:dict) -> tuple: # mean, low, high of two minus one; each as in `areas`
+    "Paired over random seeds, with its 95 % t interval."
+    one, two = areas(rows, **one), areas(rows, **two)
     return mean_interval([two[seed] - one[seed] for seed in sorted(one.keys() & two.keys())])
+
+def gain(rows, variant:str, **cell) -> tuple: # mean, low, high; `cell` as in `areas`
+    "Paired difference to log-uniform."
+    return difference(rows, dict(cell, variant="log-uniform"), dict(cell, variant=variant))
 
 def text_cell(values, sign="") -> str: # percent
     mean, low, high = values
@@ -190,3 +195,24 @@ def study_table(
 def beats(rows, **cell) -> list: # names; `cell` as in `areas`
     "The variants whose paired gain over log-uniform is beyond its interval."
     return [variant for variant in VARIANTS if variant != "log-uniform" and areas(rows, variant, **cell) and gain(rows, variant, **cell)[1] > 0]
+
+# %% ../../nbs/43_methods.scale_study.ipynb #029-43_methods-scale_study
+def scales_inside(rows:list, variant:str, score:str, inside:bool, low:float=.2, high:float=.5, metric:str="smoothed") -> dict: # random seed -> mean area of the single scales
+    "Published scales inside or outside the report's useful range."
+    last, found = max(row["epoch"] for row in rows), {}
+    for row in rows:
+        if (row["variant"], row["score"], row["kind"], row["grid"], row["epoch"]) == (variant, score, "individual", "linspace", last) and (low < row["sigma"] < high) == inside:
+            found.setdefault(row["random_seed"], []).append(row[metric])
+    return {seed: float(np.mean(values)) for seed, values in found.items()}
+
+def claims(rows:list) -> list: # lists of text, the first is the header
+    "The report's claims and the test of its mechanism, in paired differences."
+    def between(one, two): return [text_cell(difference(rows, dict(one, score=score), dict(two, score=score)), "+") for score in ("log_density", "score_norm")]
+    def apart(variant):
+        parts = [[scales_inside(rows, variant, score, side) for side in (True, False)] for score in ("log_density", "score_norm")]
+        return [text_cell(mean_interval([inside[seed] - outside[seed] for seed in inside]), "+") for inside, outside in parts]
+    base, weighted, moved = (dict(variant=variant) for variant in TRACED)
+    return [["paired difference", "log-density", "score norm"],
+            ["Gaussian weight - log-uniform", *between(base, weighted)], ["log-Gaussian - log-uniform", *between(base, moved)], ["log-Gaussian - Gaussian weight", *between(weighted, moved)],
+            *([f"{variant}: own quantiles - published scales", *between(dict(variant=variant), dict(variant=variant, grid="quantiles"))] for variant in ("log-uniform", "log-Gaussian")),
+            *([f"{variant}: single scales inside [0.2, 0.5] - outside", *apart(variant)] for variant in ("log-uniform", "log-Gaussian"))]
