@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
            'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_figures',
-           'make_parser', 'main']
+           'run_sweep', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, sys
@@ -139,6 +139,19 @@ def run_figures(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #018-90_cli
+@command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
+         argument("plan", metavar="PLAN", help="a section [plan PLAN] of settings.ini"), DEVICE,
+         argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
+         argument("--minutes", type=float, metavar="M", help="stop in time, with the last epoch that fits"),
+         argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time on this machine (default 1)"),
+         argument("--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers train, as tcp://host:8786; with --jobs as many at a time"))
+def run_sweep(arguments) -> int:
+    "Do a plan, or as much of it as fits."
+    from vad_nb.sweep import read_plan, sweep
+    sweep(read_plan(arguments.plan), arguments.out, arguments.device, arguments.minutes, arguments.jobs, arguments.cluster)
+    return 0
+
+# %% ../nbs/90_cli.ipynb #020-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 1 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -157,7 +170,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #021-90_cli
+# %% ../nbs/90_cli.ipynb #023-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Run', 'begin', 'save_weights', 'load_weights', 'load_state', 'History', 'read_history', 'learning_rate_factor',
-           'epoch_generator', 'check_rows', 'check_epoch', 'fit_loop']
+           'epoch_generator', 'check_rows', 'check_epoch', 'follow', 'fit_loop']
 
 # %% ../nbs/20_train.ipynb #002-20_train
 import csv, io, json, math, time
@@ -18,15 +18,16 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .core import DataError, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
+from .core import DataError, OutOfTime, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
     "A training on disk."
     def __init__(self,
-        path,  # the folder; it need not exist yet
+        path,              # the folder; it need not exist yet
+        until:float=None,  # `time.time()` at which a training must have stopped; it ends with the last epoch that fits
     ):
-        self.path = Path(path)
+        self.path, self.until = Path(path), until
         self.weights, self.history_file = self.path/"weights.safetensors", self.path/"history.csv"
         self.state_file = self.path/"training_state.pt"
 
@@ -176,6 +177,19 @@ def check_epoch(
     if skipped > samples/2: raise TrainingError(f"epoch {epoch} skipped {skipped:.0f} of {samples:.0f} samples: expected at most half; are the object boxes those of this data?")
 
 # %% ../nbs/20_train.ipynb #024-20_train
+@torch.no_grad()
+def follow(
+    averaged:AveragedModel,
+    objective:nn.Module,
+    decay:float,             # a; 0 copies
+) -> None:
+    "One update of the averaged weights and buffers, without the look at the device that `update_parameters` takes."
+    pairs = [(mine, new) for one, two in zip((averaged.module.parameters(), averaged.module.buffers()), (objective.parameters(), objective.buffers())) for mine, new in zip(one, two)]
+    get_ema_multi_avg_fn(decay)(*zip(*(pair for pair in pairs if pair[0].is_floating_point())), None)
+    for mine, new in pairs:
+        if not mine.is_floating_point(): mine.copy_(new)   # counters
+
+# %% ../nbs/20_train.ipynb #026-20_train
 def fit_loop(
     run:Run,
     objective:nn.Module,        # objective(batch, generator) -> dict of scalars with "loss"; "samples" and "skipped" where items can be skipped
@@ -193,8 +207,8 @@ def fit_loop(
 ) -> nn.Module:                 # the objective with its final weights
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
-    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type == "cuda")
-    averaged = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
+    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))
+    averaged = AveragedModel(objective, use_buffers=True) if average else None
     first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():
         state = load_state(run.state_file)
@@ -215,7 +229,7 @@ def fit_loop(
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
-            if averaged: averaged.update_parameters(objective)
+            if averaged: follow(averaged, objective, min(average, (1 + step)/(10 + step)) if step else 0.)   # a young average follows quickly
             history.add(step=step, epoch=epoch, lr=lr, **values)
             described.append(lambda batch=batch: describe(batch))
             step += 1
@@ -229,6 +243,9 @@ def fit_loop(
                      seconds=before + time.perf_counter() - started)
         with write_then_rename(run.state_file) as temporary: torch.save(state, temporary)
         if after_epoch: after_epoch(epoch)
+        one = (time.perf_counter() - started)/(epoch + 1 - first_epoch)
+        if run.until and epoch + 1 < epochs and time.time() + one > run.until:
+            raise OutOfTime(f"{run.path.name} stopped after epoch {epoch + 1} of {epochs}: the next one, {one:.0f} s, does not fit into the time limit")
     if averaged: objective.load_state_dict(averaged.module.state_dict())
     run.write_json("manifest.json", manifest(**run.config, device=str(device), seconds=round(before + time.perf_counter() - started, 1), steps=step))
     return objective.eval()

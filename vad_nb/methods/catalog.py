@@ -54,7 +54,7 @@ def score_run(
 ) -> Scores:              # with the provenance that a row of results needs
     "Scores of a stored run for every clip."
     run, method = Run(path), open_run(path, device)
-    frames = {clip.name: method.score(clip) for clip in tqdm(clips, desc="score", disable=not progress)}
+    frames = {clip.name: method.score(clip) for clip in (tqdm(clips, desc="score") if progress else clips)}
     config, manifest = run.config, run.manifest
     facts = {key: config[key] for key in ("preset", "random_seed", "data", "real", "data_fingerprint")}
     return Scores(frames, dict(facts, method=method.names[0], variant=method.names[1], epochs=config["settings"].get("epochs", ""), settings=config["settings"],
