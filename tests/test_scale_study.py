@@ -13,7 +13,7 @@ from vad_nb.data.features import ObjectFeatures, frame_maximum
 from vad_nb.figures.fig1_gaussian_weight import best_aggregate
 from vad_nb.figures.fig2_log_gaussian import compute
 from vad_nb.figures.fig3_score_block import block, printed
-from vad_nb.methods import scale_study
+from vad_nb.methods import scale_study, truth
 from vad_nb.methods.feature_study import choose, glide, gliders
 from vad_nb.methods.mulde import Aggregate, MuldeSettings
 from vad_nb.methods.mulde_video import MuldeVideo
@@ -165,3 +165,12 @@ def test_claims_pair_the_seeds(rows):
     assert inside[1] == pytest.approx(np.mean([row["smoothed"] for row in own if .2 < row["sigma"] < .5])) and len(own) == 16
     assert table[-1][2] == scale_study.text_cell(scale_study.mean_interval([inside[seed] - outside[seed] for seed in (0, 1)]), "+")
 
+
+
+def test_truth_table_goes_on_where_it_stopped(tmp_path):
+    short = replace(truth.TRUTH_SETTINGS, units=(4, 4), epochs=1)
+    first = truth.truth_table(tmp_path/"truth.csv", ("log-uniform",), (2,), (0,), 0, short)
+    both = truth.truth_table(tmp_path/"truth.csv", ("log-uniform", "uniform"), (2,), (0,), 0, short)
+    assert len(first) == len(truth.TRUTH_SIGMAS) and len(both) == 2*len(first)
+    assert [row["rmse"] for row in both[:len(first)]] == pytest.approx([row["rmse"] for row in first], rel=1e-5)
+    assert truth.truth_table(tmp_path/"truth.csv", ("uniform",), (2,), (0,), 0, short) == truth.read_table(tmp_path/"truth.csv")

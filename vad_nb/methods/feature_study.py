@@ -80,9 +80,8 @@ def feature_areas(
     return dict(raw=area("vad-nb"), smoothed=area("mulde-paper"))
 
 # %% ../../nbs/42_methods.feature_study.ipynb #013-42_methods-feature_study
-CANDIDATES = ("flow:4+size:0", "pace+width", "pace+slow+width", "pace+slowest+width", "pace,slow,width", "pace,width", "slow+width", "slow,width", "velocity+slowest+width", "flow:2+slowest+width",
-              "speed:2+slow+width", "speed:2,width", "pace", "slow", "width", "pace,slow,width,appearance")
-WINDOWS = (1, 5, 13)
+CANDIDATES = ("flow:4+size:0", "pace", "slow", "width", "pace+width", "pace,width", "slow+width", "pace+slow+width", "pace,slow,width", "pace+slowest+width", "speed:2+slow+width", "pace,slow,width,appearance")
+WINDOWS = (1, 13)
 
 def feature_tests(name:str, root=None) -> tuple: # -> benchmark to train on; (features, labels) of the test clips
     "The three tests: synthetic, ped2-gliders (every second training clip, three draws), ped2."
