@@ -60,7 +60,7 @@ def draw(
             weight = WEIGHTS[name](sigma)
             right.plot(sigma, weight/weight.max(), "-" if k == 0 else "--", color=".2", label=label)
         right.axvspan(.2, .5, color=".93", zorder=0)
-        right.set(xlabel=r"noise scale $\sigma$", ylabel=r"$\lambda(\sigma)/\max\lambda$", xlim=(0, 1), ylim=(0, 1.05)); right.legend(loc="upper right", bbox_to_anchor=(1, .9))
+        right.set(xlabel=r"noise scale $\sigma$", ylabel=r"$\lambda(\sigma)/\max\lambda$", xlim=(0, 1), ylim=(0, 1.05)); right.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=2)
     return fig
 
 # %% ../../nbs/51_figures.fig1_gaussian_weight.ipynb #012-51_figures-fig1_gaussian_weight
