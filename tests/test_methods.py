@@ -9,7 +9,8 @@ from vad_nb.data.benchmarks import load_benchmark
 from vad_nb.methods.catalog import METHODS, make_method, open_run, score_run
 from vad_nb.train import Run
 
-QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=2, batch_size=16)}
+QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=2, batch_size=16),
+         "mulde": dict(units=(16, 16), epochs=2, batch_size=200, features="pace,width+appearance", window=5, aggregate="gmm3")}
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def run_download(arguments) -> int:
 
 # %% ../nbs/90_cli.ipynb #011-90_cli
 @command("train a method on a data set's normal clips",
-         argument("method", help="ddl"), *DATA, PRESET, SET, DEVICE,
+         argument("method", help="ddl or mulde"), *DATA, PRESET, SET, DEVICE,
          argument("--seed", type=int, default=0, metavar="N", help="random seed (default 0)"),
          argument("--out", required=True, metavar="RUN", help="folder for the run"),
          argument("--resume", action="store_true", help="go on with the training in RUN"))
@@ -123,7 +123,7 @@ def run_evaluate(arguments) -> int:
         for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth, arguments.lacking), truth, source, arguments.threshold))
     return 0
 
-# %% ../nbs/90_cli.ipynb #016-90_cli
+# %% ../nbs/90_cli.ipynb #015-90_cli
 @command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",
          argument("what", metavar="WHAT", help="folder of a finished training, folder of <clip>.npy score maps, or boxes.csv: video,frame,x0,y0,x1,y1,score"), *DATA, DEVICE,
          argument("--json", metavar="FILE", help="write everything there"))
@@ -138,7 +138,8 @@ def run_regions(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #017-90_cli
-FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
+FIGURES = {"1": "fig1_gaussian_weight", "2": "fig2_log_gaussian", "3": "fig3_score_block",
+           "4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
 
 @command("draw figures, training what they need",
          argument("names", nargs="*", metavar="FIGURE", help=f"which ones, of {', '.join(FIGURES)} (default all)"), *DATA, PRESET, SET, DEVICE,
@@ -170,7 +171,7 @@ def run_sweep(arguments) -> int:
 
 # %% ../nbs/90_cli.ipynb #021-90_cli
 EXAMPLES = """examples:
-  vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
+  vad-nb figures                                              figures 1 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
   vad-nb train ddl --data ped2 --root /data/ped2 --preset small --out runs/ped2
   vad-nb score runs/ped2 --data ped2 --root /data/ped2 --out scores.csv

@@ -14,12 +14,13 @@ from tqdm.auto import tqdm
 from ..core import DataError, SettingsError, choose_device, load_preset
 from ..data.benchmarks import Benchmark
 from .ddl import DDL
+from .mulde_video import MuldeVideo
 from ..processes import gather, share
 from ..score import Scores
 from ..train import Run
 
 # %% ../../nbs/39_methods.catalog.ipynb #005-39_methods-catalog
-METHODS = {"ddl": DDL}
+METHODS = {"ddl": DDL, "mulde": MuldeVideo}
 
 def make_method(
     name:str,               # a key of METHODS
