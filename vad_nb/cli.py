@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
            'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'score_file', 'run_evaluate',
-           'run_figures', 'run_sweep', 'make_parser', 'main']
+           'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, sys
@@ -164,6 +164,17 @@ def run_sweep(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #021-90_cli
+@command("time ours against the same mathematics as published, and beside the machine's limits",
+         argument("name", nargs="?", default="all", help="c3dsu, ddl, mulde, xel, data or all (default all)"), DEVICE,
+         argument("--preset", default="small", help="sizes of a section of settings.ini (default small)"),
+         argument("--json", metavar="FILE", help="write everything there"))
+def run_bench(arguments) -> int:
+    "Print races; 0 when the numbers agree everywhere."
+    from vad_nb.benchmarks.harness import run_cases
+    races = run_cases(arguments.name, arguments.device, arguments.preset, arguments.json)
+    return 0 if all(one.agrees for one in races) else 2
+
+# %% ../nbs/90_cli.ipynb #023-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -182,7 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #024-90_cli
+# %% ../nbs/90_cli.ipynb #026-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
