@@ -8,7 +8,7 @@ __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES'
            'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
-import argparse, sys
+import argparse, os, sys
 from importlib import import_module
 from pathlib import Path
 
@@ -71,11 +71,12 @@ def run_train(arguments) -> int:
     "Train a method into a run."
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import make_method
+    from vad_nb.processes import join, own_folder
     from vad_nb.train import Run
-    method = make_method(arguments.method, arguments.preset, settings_of(arguments.set), arguments.device)
+    method = make_method(arguments.method, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
     benchmark = load_benchmark(arguments.data, arguments.root)
     print(f"{arguments.method} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
-    run = method.fit(benchmark, Run(arguments.out), arguments.seed, arguments.resume, arguments.preset)
+    run = method.fit(benchmark, Run(own_folder(arguments.out)), arguments.seed, arguments.resume, arguments.preset)
     print(f"trained in {run.manifest['seconds']:.0f} s, {run.manifest['steps']} steps; the run is in {run.path}")
     return 0
 
@@ -92,9 +93,11 @@ def run_score(arguments) -> int:
     if arguments.causal or arguments.compile: raise SettingsError(f"--{'causal' if arguments.causal else 'compile'}: expected --video FILE with it")
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import score_run
-    benchmark = load_benchmark(arguments.data, arguments.root)
+    from vad_nb.processes import join, rank_and_count
+    benchmark, device = load_benchmark(arguments.data, arguments.root), str(join(arguments.device))
     if not benchmark.test: raise SettingsError(f"data {arguments.data!r}: expected test clips to score, found none")
-    scores = score_run(arguments.run, benchmark.test, arguments.device)
+    scores = score_run(arguments.run, benchmark.test, device)
+    if rank_and_count()[0]: return 0   # the first process writes
     scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
     print(f"{len(scores)} frames of {len(scores.frames)} clips scored: {scores.write_csv(arguments.out)}")
     return 0
@@ -198,6 +201,8 @@ def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
     "The command `vad-nb`."
+    if os.environ.get("LOCAL_RANK", "0") != "0":   # of several processes, the first one speaks
+        os.environ["TQDM_DISABLE"], sys.stdout = "1", open(os.devnull, "w")
     arguments = make_parser().parse_args(words)
     try: return arguments.function(arguments)
     except VadNbError as error:

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from .core import DataError, OutOfTime, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
+from .processes import shared_mean, spread
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
@@ -215,7 +216,7 @@ def fit_loop(
         objective.load_state_dict(state["objective"]); optimizer.load_state_dict(state["optimizer"])
         if averaged: averaged.load_state_dict(state["averaged"])
         first_epoch, step, before = state["epoch"] + 1, state["step"], state["seconds"]
-    history = History(run.history_file, step)
+    history, model = History(run.history_file, step), spread(objective)
     for epoch in range(first_epoch, epochs):
         seed_everything(random_seed*100_003 + epoch)   # dropout and the like
         generator, rows, described = epoch_generator(random_seed, epoch, device), [], []
@@ -225,12 +226,12 @@ def fit_loop(
         for i, batch in enumerate(bar):
             lr = learning_rate*learning_rate_factor(schedule, (epoch + i/len(todo))/epochs, epochs)
             for group in optimizer.param_groups: group["lr"] = lr
-            with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): values = objective(batch, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): values = model(batch, generator)
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
             if averaged: follow(averaged, objective, min(average, (1 + step)/(10 + step)) if step else 0.)   # a young average follows quickly
-            history.add(step=step, epoch=epoch, lr=lr, **values)
+            history.add(step=step, epoch=epoch, lr=lr, **{key: shared_mean(value) if torch.is_tensor(value) else value for key, value in values.items()})
             described.append(lambda batch=batch: describe(batch))
             step += 1
             if step % flush_every == 0 or i == len(todo) - 1:
