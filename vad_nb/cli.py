@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
-           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_regions',
-           'run_figures', 'run_sweep', 'make_parser', 'main']
+           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'score_file', 'run_evaluate',
+           'run_regions', 'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, os, sys, warnings
@@ -83,9 +83,14 @@ def run_train(arguments) -> int:
 # %% ../nbs/90_cli.ipynb #012-90_cli
 @command("give every frame of a data set's test clips an anomaly score",
          argument("run", metavar="RUN", help="folder of a finished training"), *DATA, DEVICE,
-         argument("--out", required=True, metavar="CSV", help="the scores: video,frame,score"))
+         argument("--out", required=True, metavar="CSV", help="the scores: video,frame,score"),
+         argument("--video", metavar="FILE", help="a video file in place of a data set, scored while it is decoded"),
+         argument("--causal", action="store_true", help="with --video: frame by frame, as a camera delivers them"),
+         argument("--compile", action="store_true", help="with --video: torch.compile first, worth a minute on a GPU"))
 def run_score(arguments) -> int:
     "Write the scores of a run."
+    if arguments.video: return score_file(arguments)
+    if arguments.causal or arguments.compile: raise SettingsError(f"--{'causal' if arguments.causal else 'compile'}: expected --video FILE with it")
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import score_run
     from vad_nb.processes import join, rank_and_count
@@ -97,7 +102,15 @@ def run_score(arguments) -> int:
     print(f"{len(scores)} frames of {len(scores.frames)} clips scored: {scores.write_csv(arguments.out)}")
     return 0
 
-# %% ../nbs/90_cli.ipynb #014-90_cli
+# %% ../nbs/90_cli.ipynb #013-90_cli
+def score_file(arguments) -> int:
+    "Write the scores of a video file."
+    from vad_nb.stream import score_video
+    scored = score_video(arguments.run, arguments.video, arguments.device, arguments.causal, arguments.compile)
+    print(f"{scored}\n{len(scored.scores)} frames of 1 clip scored: {scored.scores.write_csv(arguments.out)}")
+    return 0
+
+# %% ../nbs/90_cli.ipynb #015-90_cli
 @command("compare score files with frame labels: numbers with intervals and floors",
          argument("scores", nargs="+", metavar="CSV", help="score files, one a method; compared in pairs with the first"), *DATA,
          argument("--labels", metavar="CSV", help="frame labels video,frame,label in place of a data set"),
@@ -123,7 +136,7 @@ def run_evaluate(arguments) -> int:
         for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth, arguments.lacking), truth, source, arguments.threshold))
     return 0
 
-# %% ../nbs/90_cli.ipynb #015-90_cli
+# %% ../nbs/90_cli.ipynb #016-90_cli
 @command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",
          argument("what", metavar="WHAT", help="folder of a finished training, folder of <clip>.npy score maps, or boxes.csv: video,frame,x0,y0,x1,y1,score"), *DATA, DEVICE,
          argument("--json", metavar="FILE", help="write everything there"))
@@ -137,7 +150,7 @@ def run_regions(arguments) -> int:
     if arguments.json: write_json(report.to_json(), arguments.json)
     return 0
 
-# %% ../nbs/90_cli.ipynb #017-90_cli
+# %% ../nbs/90_cli.ipynb #018-90_cli
 FIGURES = {"1": "fig1_gaussian_weight", "2": "fig2_log_gaussian", "3": "fig3_score_block",
            "4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
 
@@ -156,7 +169,7 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #019-90_cli
+# %% ../nbs/90_cli.ipynb #020-90_cli
 @command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
          argument("plan", metavar="PLAN", help="a section [plan PLAN] of settings.ini"), DEVICE,
          argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
@@ -169,7 +182,18 @@ def run_sweep(arguments) -> int:
     sweep(read_plan(arguments.plan), arguments.out, arguments.device, arguments.minutes, arguments.jobs, arguments.cluster)
     return 0
 
-# %% ../nbs/90_cli.ipynb #021-90_cli
+# %% ../nbs/90_cli.ipynb #022-90_cli
+@command("time ours against the same mathematics as published, and beside the machine's limits",
+         argument("name", nargs="?", default="all", help="c3dsu, ddl, mulde, xel, data or all (default all)"), DEVICE,
+         argument("--preset", default="small", help="sizes of a section of settings.ini (default small)"),
+         argument("--json", metavar="FILE", help="write everything there"))
+def run_bench(arguments) -> int:
+    "Print races; 0 when the numbers agree everywhere."
+    from vad_nb.benchmarks.harness import run_cases
+    races = run_cases(arguments.name, arguments.device, arguments.preset, arguments.json)
+    return 0 if all(one.agrees for one in races) else 2
+
+# %% ../nbs/90_cli.ipynb #024-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 1 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -188,7 +212,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #024-90_cli
+# %% ../nbs/90_cli.ipynb #027-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
