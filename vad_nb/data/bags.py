@@ -258,6 +258,7 @@ def read_names(
     count:int=None,
 ) -> list:        # without folder and suffix
     "The videos of a split."
+    if not Path(path).is_file(): raise DataError(path, "a list of videos", "no such file")
     names = [Path(word.replace("\\", "/")).name.removesuffix(".mp4") for word in Path(path).read_text().split()]
     if count is not None and len(names) != count: raise DataError(path, f"{count} videos", str(len(names)))
     if len(set(names)) < len(names): raise DataError(path, "each video once", "some twice")

@@ -287,7 +287,7 @@ def draw_batches(
 # %% ../../nbs/34_methods.mil.ipynb #033-34_methods-mil
 class MIL:
     "Multiple-instance ranking (Sultani et al. 2018); base of all weakly supervised methods."
-    settings_class, objective_class = MILSettings, WeakObjective
+    settings_class, objective_class, bags = MILSettings, WeakObjective, True    # bags, not clips of frames
     def __init__(self,
         settings:WeakSettings=None,
         device:torch.device=torch.device("cpu"),
