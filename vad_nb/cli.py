@@ -134,7 +134,7 @@ def run_study(arguments) -> int:
     print(f"{len(rows)} trainings in {arguments.out}")
     return 0
 
-# %% ../nbs/90_cli.ipynb #017-90_cli
+# %% ../nbs/90_cli.ipynb #018-90_cli
 FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping", "xel": "xel_tables"}
 
 @command("draw figures, training what they need",
@@ -152,13 +152,14 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #019-90_cli
+# %% ../nbs/90_cli.ipynb #020-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
   vad-nb train ddl --data ped2 --root /data/ped2 --preset small --out runs/ped2
   vad-nb score runs/ped2 --data ped2 --root /data/ped2 --out scores.csv
   vad-nb evaluate scores.csv --data ped2 --root /data/ped2 --spread
+  vad-nb train xel --host srf --data shanghaitech-ws --root /data/shanghaitech --out runs/xel
 """
 
 def make_parser() -> argparse.ArgumentParser:
@@ -171,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #022-90_cli
+# %% ../nbs/90_cli.ipynb #023-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
