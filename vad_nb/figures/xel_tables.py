@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ..evaluate import text_table
-from ..methods.mil import HOSTS
+from ..methods.mil import HOSTS, Head, Videos
 from ..methods.weak_study import MAIN, RATES, SWEEP, Variant, mean_interval, paired, read_study, study, values_of
-from ..methods.xel import MARGINS
+from ..methods.xel import MARGINS, BankSettings, hardest_clips
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 
 # %% ../../nbs/60_figures.xel_tables.ipynb #005-60_figures-xel_tables
@@ -157,10 +157,11 @@ def draw_sweep(found:dict): # of `sweep` -> Figure
 # %% ../../nbs/60_figures.xel_tables.ipynb #028-60_figures-xel_tables
 def draw_pipeline(): # Figure
     "How the bank goes round: every box is a step of `BankObjective`."
-    boxes = {"videos": (0, 1, "abnormal and\nnormal videos"), "clips": (1.25, 1, "clip features\n(Videos)"), "head": (2.5, 1, "scores\n(Head)"), "host": (3.75, 1, "host's loss $L_o$\n(MIL, SRF, AR-Net)"),
-             "scan": (1.25, 0, "epoch ends: score all\nnormal clips\n(hardest_clips)"), "bank": (2.5, 0, "hard instance bank\none clip a normal video"),
-             "losses": (3.75, 0, f"$L_v$ and $L_m$, margin\n{MARGINS[0]:g} to {MARGINS[-1]:g} after warm-up"), "sum": (5, .5, "$L_o+\\lambda_1L_v+\\lambda_2L_m$")}
-    arrows = [("videos", "clips"), ("clips", "head"), ("head", "host"), ("clips", "scan"), ("scan", "bank"), ("bank", "losses"), ("host", "sum"), ("losses", "sum"), ("bank", "head")]
+    hosts, warm_up = ", ".join(NAMES[host] for host in HOSTS), f"{100*BankSettings.warm_up:g} % of the steps"
+    boxes = {"videos": (0, 1, "abnormal and\nnormal videos"), "clips": (1.25, 1, f"clip features\n({Videos.__name__})"), "head": (2.5, 1, f"scores\n({Head.__name__})"), "host": (3.75, 1, f"host's loss $L_o$\n({hosts})"),
+             "scan": (1.25, 0, f"epoch ends: score all\nnormal clips\n({hardest_clips.__name__})"), "bank": (2.5, 0, "hard instance bank\none clip a normal video"),
+             "losses": (3.75, 0, f"$L_v$ and $L_m$, margin\n{MARGINS[0]:g} to {MARGINS[-1]:g}, after\n{warm_up}"), "sum": (5, .5, "$L_o+\\lambda_1L_v+\\lambda_2L_m$")}
+    arrows = [("videos", "clips"), ("clips", "head"), ("head", "host"), ("clips", "scan"), ("scan", "bank"), ("bank", "losses"), ("host", "sum"), ("losses", "sum"), ("bank", "head"), ("head", "losses")]
     with style():
         fig = new_figure(TWO_COLUMNS, 1.9); ax = fig.subplots()
         ax.set(xlim=(-.6, 5.65), ylim=(-.45, 1.4)); ax.axis("off")
@@ -171,7 +172,7 @@ def draw_pipeline(): # Figure
             (x, y, _), (u, v, _) = boxes[one], boxes[two]
             start, end = ((x, y - .24*np.sign(y - v)), (u, v + .24*np.sign(y - v))) if x == u else ((x + .5, y), (u - .5, v))
             ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, lw=.7, color=".3", shrinkA=0, shrinkB=0))
-        ax.text(2.56, .5, "scored anew in every step,\nwith gradient", fontsize=5, va="center")
+        ax.text(2.44, .5, "scored anew in every step,\nwith gradient", fontsize=5, va="center", ha="right"); ax.text(3.2, .5, "$\\max S_a$", fontsize=5, va="center")
     return fig
 
 # %% ../../nbs/60_figures.xel_tables.ipynb #031-60_figures-xel_tables
