@@ -127,7 +127,7 @@ def draw_rocs(panels:dict): # of `roc_panels` -> Figure
     "Mean ROC curves, a panel for each set of bags."
     with style():
         fig = new_figure(TWO_COLUMNS, 2.6)
-        for ax, (data, some) in zip(fig.subplots(1, len(curves), squeeze=False)[0], panels.items()):
+        for ax, (data, some) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels.items()):
             for (host, losses), (tpr, area) in some.items():
                 ax.plot(RATES, tpr, color=COLOURS[list(HOSTS).index(host)], ls="--" if losses == "none" else "-", label=f"{NAMES[host]}{'' if losses == 'none' else ' + XEL'} {100*area:.1f}")
             ax.plot([0, 1], [0, 1], color=".7", lw=.6, ls=":")
