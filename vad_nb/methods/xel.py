@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core import SettingsError
+from ..core import SettingsError, reduced_precision
 from .mil import MIL, SRF, ARNet, ARNetSettings, MILSettings, SRFSettings, Videos, WeakObjective, highest
 
 # %% ../../nbs/35_methods.xel.ipynb #005-35_methods-xel
@@ -26,7 +26,8 @@ def hardest_clips(
     was, _ = head.training, head.eval()
     rows, mask = videos.rows(videos.normal_ids)                                              # (M, T)
     wanted = rows[mask]
-    scores = torch.cat([head(videos.features[part])[0] for part in wanted.split(chunk)])
+    with torch.autocast(wanted.device.type, torch.bfloat16, enabled=reduced_precision(wanted.device)):   # wide heads, as in training
+        scores = torch.cat([head(videos.features[part])[0] for part in wanted.split(chunk)])
     head.train(was)
     best = scores.new_full(mask.shape, -1).masked_scatter(mask, scores).argmax(1)
     return rows.gather(1, best[:, None])[:, 0]
