@@ -108,7 +108,7 @@ def study(
     done = {tuple(row[name] for name in KEY) for row in rows}
     todo = [(seed, name, variant) for seed in range(max(random_seeds, len(PED2_DRAWS))) for name in data if seed < random_seeds or name == "ped2-ws" for variant in variants
             if name in DATA or variant in MAIN if (name, variant.host, variant.losses, variant.update, variant.bug, preset, seed) not in done]
-    todo.sort(key=lambda one: one[2] not in MAIN)    # a study that is stopped early has its main rows
+    todo.sort(key=lambda one: (one[2] not in MAIN, one[1] in SWEEP))    # a study that is stopped early has its main rows
     loaded, benchmark = None, None
     for seed, name, variant in (bar := tqdm(todo, desc="study")):
         bar.set_postfix_str(f"{name} {variant.host} {variant.losses} {variant.update} {seed}")
