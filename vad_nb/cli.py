@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
            'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'score_file', 'run_evaluate',
-           'run_regions', 'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
+           'run_regions', 'run_study', 'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, os, sys, warnings
@@ -28,7 +28,7 @@ def command(
     return add
 
 # %% ../nbs/90_cli.ipynb #007-90_cli
-DATA_SETS = "synthetic (built in), ped1, ped2, avenue, avenue-part, shanghaitech, folder (normal videos)"
+DATA_SETS = "synthetic (built in), ped1, ped2, avenue, avenue-part, shanghaitech, folder (normal videos); weakly supervised: synthetic-ws, shanghaitech-ws, ped2-ws"
 DATA = (argument("--data", default="synthetic", metavar="NAME", help=DATA_SETS),
         argument("--root", metavar="DIR", help="its folder; without it the one inside VAD_NB_DATA"))
 PRESET = argument("--preset", default="smoke", help=f"a section of settings.ini: {', '.join(presets())} (default smoke)")
@@ -63,19 +63,22 @@ def run_download(arguments) -> int:
 
 # %% ../nbs/90_cli.ipynb #011-90_cli
 @command("train a method on a data set's normal clips",
-         argument("method", help="ddl or mulde"), *DATA, PRESET, SET, DEVICE,
+         argument("method", help="ddl or mulde; weakly supervised: mil, srf, arnet, xel"), *DATA, PRESET, SET, DEVICE,
+         argument("--host", default="mil", help="what xel is put around: mil, srf, arnet (default mil)"),
          argument("--seed", type=int, default=0, metavar="N", help="random seed (default 0)"),
          argument("--out", required=True, metavar="RUN", help="folder for the run"),
          argument("--resume", action="store_true", help="go on with the training in RUN"))
 def run_train(arguments) -> int:
     "Train a method into a run."
-    from vad_nb.data.benchmarks import load_benchmark
-    from vad_nb.methods.catalog import make_method
+    from vad_nb.data.bags import load_data
+    from vad_nb.methods.catalog import check_clips, make_method
     from vad_nb.processes import join, own_folder
     from vad_nb.train import Run
-    method = make_method(arguments.method, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
-    benchmark = load_benchmark(arguments.data, arguments.root)
-    print(f"{arguments.method} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
+    name = f"{arguments.host}+xel" if arguments.method == "xel" else arguments.method
+    method = make_method(name, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
+    benchmark = load_data(arguments.data, arguments.root)
+    check_clips(method, benchmark.train)
+    print(f"{name} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
     run = method.fit(benchmark, Run(own_folder(arguments.out)), arguments.seed, arguments.resume, arguments.preset)
     print(f"trained in {run.manifest['seconds']:.0f} s, {run.manifest['steps']} steps; the run is in {run.path}")
     return 0
@@ -91,10 +94,10 @@ def run_score(arguments) -> int:
     "Write the scores of a run."
     if arguments.video: return score_file(arguments)
     if arguments.causal or arguments.compile: raise SettingsError(f"--{'causal' if arguments.causal else 'compile'}: expected --video FILE with it")
-    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.data.bags import load_data
     from vad_nb.methods.catalog import score_run
     from vad_nb.processes import join, rank_and_count
-    benchmark, device = load_benchmark(arguments.data, arguments.root), str(join(arguments.device))
+    benchmark, device = load_data(arguments.data, arguments.root), str(join(arguments.device))
     if not benchmark.test: raise SettingsError(f"data {arguments.data!r}: expected test clips to score, found none")
     scores = score_run(arguments.run, benchmark.test, device)
     if rank_and_count()[0]: return 0   # the first process writes
@@ -124,11 +127,11 @@ def score_file(arguments) -> int:
          argument("--record", metavar="CSV", help="also add a row for each file to this table of results"))
 def run_evaluate(arguments) -> int:
     "Print numbers for score files; record them where asked."
-    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.data.bags import load_data
     from vad_nb.evaluate import evaluate_files
     from vad_nb.results import record, result_row
     from vad_nb.score import Scores, read_labels_csv
-    labels = arguments.labels or load_benchmark(arguments.data, arguments.root)
+    labels = arguments.labels or load_data(arguments.data, arguments.root)
     print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, lacking=tuple(arguments.lacking), threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
     if arguments.record:
@@ -151,8 +154,21 @@ def run_regions(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #018-90_cli
+@command("train every weakly supervised host with and without the hard instance bank, into one table",
+         argument("--data", nargs="+", metavar="NAME", help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"), PRESET,
+         argument("--seeds", type=int, default=5, metavar="N", help="random seeds (default 5; on ped2-ws all ten draws)"),
+         argument("--out", default="figures/data/xel.csv", metavar="CSV", help="the table; what stands in it is not repeated (default figures/data/xel.csv)"))
+def run_study(arguments) -> int:
+    "Fill the table of the study."
+    from vad_nb.methods.weak_study import study
+    rows = study(arguments.out, random_seeds=arguments.seeds, preset=arguments.preset, **{"data": arguments.data} if arguments.data else {})
+    print(f"{len(rows)} trainings in {arguments.out}")
+    return 0
+
+# %% ../nbs/90_cli.ipynb #020-90_cli
 FIGURES = {"1": "fig1_gaussian_weight", "2": "fig2_log_gaussian", "3": "fig3_score_block",
-           "4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
+           "4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping",
+           "xel": "xel_tables"}
 
 @command("draw figures, training what they need",
          argument("names", nargs="*", metavar="FIGURE", help=f"which ones, of {', '.join(FIGURES)} (default all)"), *DATA, PRESET, SET, DEVICE,
@@ -169,7 +185,7 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #020-90_cli
+# %% ../nbs/90_cli.ipynb #022-90_cli
 @command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
          argument("plan", metavar="PLAN", help="a section [plan PLAN] of settings.ini"), DEVICE,
          argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
@@ -182,7 +198,7 @@ def run_sweep(arguments) -> int:
     sweep(read_plan(arguments.plan), arguments.out, arguments.device, arguments.minutes, arguments.jobs, arguments.cluster)
     return 0
 
-# %% ../nbs/90_cli.ipynb #022-90_cli
+# %% ../nbs/90_cli.ipynb #024-90_cli
 @command("time ours against the same mathematics as published, and beside the machine's limits",
          argument("name", nargs="?", default="all", help="c3dsu, ddl, mulde, xel, data or all (default all)"), DEVICE,
          argument("--preset", default="small", help="sizes of a section of settings.ini (default small)"),
@@ -193,13 +209,14 @@ def run_bench(arguments) -> int:
     races = run_cases(arguments.name, arguments.device, arguments.preset, arguments.json)
     return 0 if all(one.agrees for one in races) else 2
 
-# %% ../nbs/90_cli.ipynb #024-90_cli
+# %% ../nbs/90_cli.ipynb #026-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 1 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
   vad-nb train ddl --data ped2 --root /data/ped2 --preset small --out runs/ped2
   vad-nb score runs/ped2 --data ped2 --root /data/ped2 --out scores.csv
   vad-nb evaluate scores.csv --data ped2 --root /data/ped2 --spread
+  vad-nb train xel --host srf --data shanghaitech-ws --root /data/shanghaitech --out runs/xel
 """
 
 def make_parser() -> argparse.ArgumentParser:
@@ -212,7 +229,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #027-90_cli
+# %% ../nbs/90_cli.ipynb #029-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
