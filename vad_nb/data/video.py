@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'frame_files', 'read_image', 'check_frame', 'image_frames',
            'video_frames', 'container_fps', 'remembered', 'content_key', 'resize', 'is_grey', 'Coloured',
-           'store_frames', 'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'clip_tensor', 'window_indices']
+           'store_frames', 'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'frame_tensor', 'clip_tensor',
+           'window_indices']
 
 # %% ../../nbs/10_data.video.ipynb #002-10_data-video
-import hashlib, json, math, re, time, warnings
+import hashlib, json, math, re, time, warnings, zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..core import DataError, cache_folder, fingerprint, write_then_rename
+from ..core import DataError, WriteError, cache_folder, fingerprint, write_then_rename
 
 # %% ../../nbs/10_data.video.ipynb #009-10_data-video
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
@@ -138,7 +139,7 @@ def remembered(
     facts = [(str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file in files for stat in [file.stat()]]
     note = cache/"notes"/(hashlib.sha256(repr((what, facts)).encode()).hexdigest()[:24] + ".json")
     try: return json.loads(note.read_text())
-    except (FileNotFoundError, ValueError): pass
+    except (OSError, ValueError): pass
     value = compute()
     if max(max(fact[2:]) for fact in facts) < (time.time() - 2)*1e9:
         with write_then_rename(note) as temporary: temporary.write_text(json.dumps(value))
@@ -200,8 +201,10 @@ def cached_frames(
 ) -> np.ndarray:       # uint8 (T, H, W, C), memory-mapped, read-only
     "The decoded frames of a clip, from the cache or decoded into it."
     if path.exists():
-        try: return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError): path.unlink(missing_ok=True)  # a damaged file of the cache is made again
+        try:
+            if isinstance(frames := np.load(path, mmap_mode="r", allow_pickle=False), np.ndarray): return frames
+        except (ValueError, EOFError, zipfile.BadZipFile): pass
+        path.unlink(missing_ok=True)   # a damaged file of the cache is made again
     for channels in (1, 3):
         frames = image_frames(source) if source.is_dir() else video_frames(source, length)
         try: store_frames(path, (resize(frame, size) for frame in frames), channels)
@@ -237,10 +240,8 @@ def open_clip(
     try:
         key, stated = content_key(source, cache)
         frames = cached_frames(source, cache/f"{key}-{'x'.join(map(str, size)) if size else 'full'}.npy", size, length)
-    except OSError as error:
-        inside = error.filename is None or Path(error.filename).is_relative_to(cache)
-        if inside: raise DataError(cache, "a cache that can be written", error.strerror, "free room there, or let VAD_NB_CACHE name another folder") from error
-        raise DataError(error.filename, "a file that can be read", error.strerror) from error
+    except WriteError as error: raise DataError(cache, "a cache that can be written", error.found, "free room there, or let VAD_NB_CACHE name another folder") from error
+    except OSError as error: raise DataError(error.filename or source, "a file that can be read", error.strerror) from error
     if length is not None and len(frames) != length: raise DataError(source, f"{length} frames", f"{len(frames)}", "extract or copy the clip again")
     return Clip(name or (source.name if source.is_dir() else source.stem), frames, fps or (25. if math.isnan(stated) else stated), key)
 
@@ -260,20 +261,25 @@ def clip_sources(
     return sources
 
 # %% ../../nbs/10_data.video.ipynb #045-10_data-video
+def frame_tensor(
+    frame,             # uint8 (H, W) or (H, W, C)
+    size:tuple=None,   # (height, width)
+    channels:int=3,    # 3: red, green, blue; 1: luminance
+) -> torch.Tensor:     # uint8 (channels, height, width), a copy
+    "One frame, resized, channels first."
+    frame = resize(np.asarray(frame), size)
+    if frame.ndim == 2: frame = frame[..., None]  # resizing drops a channel axis of length 1
+    if channels == 1 and frame.shape[2] == 3: frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
+    if channels == 3 and frame.shape[2] == 1: frame = np.repeat(frame, 3, axis=2)
+    return torch.from_numpy(np.array(frame)).permute(2, 0, 1)
+
 def clip_tensor(
     clip:Clip,
     size:tuple=None,   # (height, width)
     channels:int=3,    # 3: red, green, blue; 1: luminance
 ) -> torch.Tensor:     # uint8 (T, channels, height, width), a copy
     "All frames of a clip, resized, channels first."
-    frames = []
-    for frame in clip.frames:
-        frame = resize(np.asarray(frame), size)
-        if frame.ndim == 2: frame = frame[..., None]  # resizing drops a channel axis of length 1
-        if channels == 1 and frame.shape[2] == 3: frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
-        if channels == 3 and frame.shape[2] == 1: frame = np.repeat(frame, 3, axis=2)
-        frames.append(torch.from_numpy(np.array(frame)).permute(2, 0, 1))
-    return torch.stack(frames)
+    return torch.stack([frame_tensor(frame, size, channels) for frame in clip.frames])
 
 # %% ../../nbs/10_data.video.ipynb #048-10_data-video
 def window_indices(
