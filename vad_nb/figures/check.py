@@ -100,5 +100,5 @@ def check_figures(
         if name in REDRAW:
             share = different_pixels(REDRAW[name](table), Path(folder)/f"{name}.png")
             found.append(Check(name, "picture", f"redrawn, {share:.2%} of the pixels differ", share < 5e-4))
-        else: found.append(Check(name, "picture", "shows what no table holds: draw it with vad-nb figures and its trainings"))
+        else: found.append(Check(name, "picture", "not redrawn from its table alone: draw it with vad-nb figures"))
     return found
