@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vad_nb.methods.c3dsu import C3DSU, ConvBlock, UNet, count_macs, count_parameters, one_launch
+from vad_nb.methods.c3dsu import C3DSU, ConvBlock, UNet, count_macs, count_parameters, folded, one_launch
 
 
 @pytest.mark.parametrize("settings, official, unused", [
@@ -104,3 +104,22 @@ def test_macs_of_one_convolution_by_hand():
         out = block.branches[0].out_channels
         by_hand += 3 * (h * w * out * c * (9 + 25 + 49) + h * w // 4 * out * 3 * out * 4)
     assert count_macs(net, 32, 32)["encoder"] == by_hand
+
+
+@pytest.mark.parametrize("make", [lambda: C3DSU(16), lambda: UNet(16), lambda: C3DSU(16, 1, 5, (3, 3, 3, 3))])
+def test_folded_batch_norm_equals_the_network(make):
+    torch.manual_seed(0)
+    net = make()
+    T = max(net.frames, 3)
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.rand(2, net.channels, T, 32, 48))
+        for name, p in net.named_parameters():
+            if "norm" in name:
+                p.uniform_(0.5, 1.5)
+        before = [p.clone() for p in net.state_dict().values()]
+        net.eval()
+        fast, x = folded(net), torch.rand(2, net.channels, T, 32, 48)
+        assert torch.allclose(fast(x), net(x), atol=1e-5)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fast.modules())
+    assert all(torch.equal(a, b) for a, b in zip(before, net.state_dict().values()))

@@ -142,6 +142,50 @@ def test_scoring_encodes_once_and_gives_what_every_window_gives(network, batch):
     assert len(method.score(clip)) == 9
 
 
+@pytest.mark.parametrize("network, frames", [("c3dsu", 3), ("unet", 3), ("c3dsu", 5), ("c3dsu", 1)])
+def test_scores_of_a_stream_are_those_of_the_clip_as_frames_arrive(network, frames):
+    torch.manual_seed(0)
+    method = DDL(DDLSettings(**SMALL, network=network, frames=frames))
+    method.objective = DDLObjective(method.settings).eval()
+    clip, known, taken = a_clip(9), [], 0
+    def camera():
+        nonlocal taken
+        for frame in clip.frames:
+            taken += 1
+            yield frame
+    for scores in method.score_stream(camera()):
+        known += scores.tolist()
+        assert len(known) == taken - frames + 1
+    whole = method.score(clip)[frames//2:9 - frames//2]
+    assert np.allclose(known, whole, atol=2e-3) and len(known) == len(whole)
+
+
+def test_a_step_never_asks_the_device_for_a_number(tmp_path):
+    "Between two looks at the losses nothing is brought to the host: on a GPU such a look waits for all work in flight."
+    from torch.utils._python_dispatch import TorchDispatchMode
+    asked = []
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            if str(function).startswith(("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.is_nonzero")):
+                asked.append(str(function))
+            return function(*arguments, **(options or {}))
+    settings = DDLSettings(**SMALL)
+    objective = DDLObjective(settings, Windows([a_clip(8)], settings, CPU, {"a": one_object(range(8))}))
+    counts = []
+    def batches(epoch, generator):
+        for k in range(4):
+            counts.append(len(asked))
+            yield torch.arange(k, k + 2)
+    class Steps:
+        def __len__(self): return 4
+        def __iter__(self): return batches(0, None)
+    run = Run(tmp_path)
+    run.write_json("config.json", {})
+    with Watch():
+        fit_loop(run, objective, lambda epoch, generator: Steps(), 1, 0.01, average=0.9, flush_every=100)
+    assert counts[1:] == [counts[1]]*3, asked
+
+
 def test_sizes_that_do_not_halve_four_times_are_refused():
     with pytest.raises(TrainingError, match="100x100.*16"):
         DDL(DDLSettings(size=(100, 100)))

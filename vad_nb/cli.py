@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
            'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'run_evaluate', 'run_regions',
-           'run_figures', 'make_parser', 'main']
+           'run_figures', 'run_sweep', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
-import argparse, sys, warnings
+import argparse, os, sys, warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -71,11 +71,12 @@ def run_train(arguments) -> int:
     "Train a method into a run."
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import make_method
+    from vad_nb.processes import join, own_folder
     from vad_nb.train import Run
-    method = make_method(arguments.method, arguments.preset, settings_of(arguments.set), arguments.device)
+    method = make_method(arguments.method, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
     benchmark = load_benchmark(arguments.data, arguments.root)
     print(f"{arguments.method} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
-    run = method.fit(benchmark, Run(arguments.out), arguments.seed, arguments.resume, arguments.preset)
+    run = method.fit(benchmark, Run(own_folder(arguments.out)), arguments.seed, arguments.resume, arguments.preset)
     print(f"trained in {run.manifest['seconds']:.0f} s, {run.manifest['steps']} steps; the run is in {run.path}")
     return 0
 
@@ -87,9 +88,11 @@ def run_score(arguments) -> int:
     "Write the scores of a run."
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.methods.catalog import score_run
-    benchmark = load_benchmark(arguments.data, arguments.root)
+    from vad_nb.processes import join, rank_and_count
+    benchmark, device = load_benchmark(arguments.data, arguments.root), str(join(arguments.device))
     if not benchmark.test: raise SettingsError(f"data {arguments.data!r}: expected test clips to score, found none")
-    scores = score_run(arguments.run, benchmark.test, arguments.device)
+    scores = score_run(arguments.run, benchmark.test, device)
+    if rank_and_count()[0]: return 0   # the first process writes
     scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
     print(f"{len(scores)} frames of {len(scores.frames)} clips scored: {scores.write_csv(arguments.out)}")
     return 0
@@ -153,6 +156,19 @@ def run_figures(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #019-90_cli
+@command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
+         argument("plan", metavar="PLAN", help="a section [plan PLAN] of settings.ini"), DEVICE,
+         argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
+         argument("--minutes", type=float, metavar="M", help="stop in time, with the last epoch that fits"),
+         argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time on this machine (default 1)"),
+         argument("--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers train, as tcp://host:8786; with --jobs as many at a time"))
+def run_sweep(arguments) -> int:
+    "Do a plan, or as much of it as fits."
+    from vad_nb.sweep import read_plan, sweep
+    sweep(read_plan(arguments.plan), arguments.out, arguments.device, arguments.minutes, arguments.jobs, arguments.cluster)
+    return 0
+
+# %% ../nbs/90_cli.ipynb #021-90_cli
 EXAMPLES = """examples:
   vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
@@ -171,11 +187,13 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #022-90_cli
+# %% ../nbs/90_cli.ipynb #024-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
     "The command `vad-nb`."
+    if os.environ.get("LOCAL_RANK", "0") != "0":   # of several processes, the first one speaks
+        os.environ["TQDM_DISABLE"], sys.stdout = "1", open(os.devnull, "w")
     arguments = make_parser().parse_args(words)
     warnings.formatwarning = lambda message, *_: f"vad-nb: {message}\n"
     try: return arguments.function(arguments)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Run', 'begin', 'save_weights', 'load_weights', 'load_state', 'History', 'read_history', 'learning_rate_factor',
-           'epoch_generator', 'check_rows', 'check_epoch', 'fit_loop']
+           'epoch_generator', 'check_rows', 'check_epoch', 'follow', 'fit_loop']
 
 # %% ../nbs/20_train.ipynb #002-20_train
 import csv, io, json, math, time
@@ -18,15 +18,17 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .core import DataError, SettingsError, TrainingError, WriteError, manifest, read_text, reduced_precision, seed_everything, write_then_rename
+from .core import DataError, OutOfTime, SettingsError, TrainingError, WriteError, manifest, read_text, reduced_precision, seed_everything, write_then_rename
+from .processes import shared_mean, spread
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
     "A training on disk."
     def __init__(self,
-        path,  # the folder; it need not exist yet
+        path,              # the folder; it need not exist yet
+        until:float=None,  # `time.time()` at which a training must have stopped; it ends with the last epoch that fits
     ):
-        self.path = Path(path)
+        self.path, self.until = Path(path), until
         self.weights, self.history_file = self.path/"weights.safetensors", self.path/"history.csv"
         self.state_file = self.path/"training_state.pt"
 
@@ -179,6 +181,19 @@ def check_epoch(
     if skipped > samples/2: raise TrainingError(f"epoch {epoch} skipped {skipped:.0f} of {samples:.0f} samples: expected at most half; are the object boxes those of this data?")
 
 # %% ../nbs/20_train.ipynb #024-20_train
+@torch.no_grad()
+def follow(
+    averaged:AveragedModel,
+    objective:nn.Module,
+    decay:float,             # a; 0 copies
+) -> None:
+    "One update of the averaged weights and buffers, without the look at the device that `update_parameters` takes."
+    pairs = [(mine, new) for one, two in zip((averaged.module.parameters(), averaged.module.buffers()), (objective.parameters(), objective.buffers())) for mine, new in zip(one, two)]
+    get_ema_multi_avg_fn(decay)(*zip(*(pair for pair in pairs if pair[0].is_floating_point())), None)
+    for mine, new in pairs:
+        if not mine.is_floating_point(): mine.copy_(new)   # counters
+
+# %% ../nbs/20_train.ipynb #026-20_train
 def fit_loop(
     run:Run,
     objective:nn.Module,        # objective(batch, generator) -> dict of scalars with "loss"; "samples" and "skipped" where items can be skipped
@@ -196,15 +211,15 @@ def fit_loop(
 ) -> nn.Module:                 # the objective with its final weights
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
-    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type == "cuda")
-    averaged = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
+    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))
+    averaged = AveragedModel(objective, use_buffers=True) if average else None
     first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():
         state = load_state(run.state_file)
         objective.load_state_dict(state["objective"]); optimizer.load_state_dict(state["optimizer"])
         if averaged: averaged.load_state_dict(state["averaged"])
         first_epoch, step, before = state["epoch"] + 1, state["step"], state["seconds"]
-    history = History(run.history_file, step)
+    history, model = History(run.history_file, step), spread(objective)
     for epoch in range(first_epoch, epochs):
         seed_everything(random_seed*100_003 + epoch)   # dropout and the like
         generator, rows, described = epoch_generator(random_seed, epoch, device), [], []
@@ -214,12 +229,12 @@ def fit_loop(
         for i, batch in enumerate(bar):
             lr = learning_rate*learning_rate_factor(schedule, (epoch + i/len(todo))/epochs, epochs)
             for group in optimizer.param_groups: group["lr"] = lr
-            with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): values = objective(batch, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): values = model(batch, generator)
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
-            if averaged: averaged.update_parameters(objective)
-            history.add(step=step, epoch=epoch, lr=lr, **values)
+            if averaged: follow(averaged, objective, min(average, (1 + step)/(10 + step)) if step else 0.)   # a young average follows quickly
+            history.add(step=step, epoch=epoch, lr=lr, **{key: shared_mean(value) if torch.is_tensor(value) else value for key, value in values.items()})
             described.append(lambda batch=batch: describe(batch))
             step += 1
             if step % flush_every == 0 or i == len(todo) - 1:
@@ -233,6 +248,9 @@ def fit_loop(
         torch.save(state, whole := io.BytesIO())
         with write_then_rename(run.state_file) as temporary: temporary.write_bytes(whole.getbuffer())
         if after_epoch: after_epoch(epoch)
+        one = (time.perf_counter() - started)/(epoch + 1 - first_epoch)
+        if run.until and epoch + 1 < epochs and time.time() + one > run.until:
+            raise OutOfTime(f"{run.path.name} stopped after epoch {epoch + 1} of {epochs}: the next one, {one:.0f} s, does not fit into the time limit")
     if averaged: objective.load_state_dict(averaged.module.state_dict())
     run.write_json("manifest.json", manifest(**run.config, device=str(device), seconds=round(before + time.perf_counter() - started, 1), steps=step))
     return objective.eval()

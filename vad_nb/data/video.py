@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'frame_files', 'read_image', 'check_frame', 'image_frames',
            'video_frames', 'container_fps', 'remembered', 'content_key', 'resize', 'is_grey', 'Coloured',
-           'store_frames', 'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'clip_tensor', 'window_indices']
+           'store_frames', 'cached_frames', 'Clip', 'open_clip', 'clip_sources', 'frame_tensor', 'clip_tensor',
+           'window_indices']
 
 # %% ../../nbs/10_data.video.ipynb #002-10_data-video
 import hashlib, json, math, re, time, warnings, zipfile
@@ -260,20 +261,25 @@ def clip_sources(
     return sources
 
 # %% ../../nbs/10_data.video.ipynb #045-10_data-video
+def frame_tensor(
+    frame,             # uint8 (H, W) or (H, W, C)
+    size:tuple=None,   # (height, width)
+    channels:int=3,    # 3: red, green, blue; 1: luminance
+) -> torch.Tensor:     # uint8 (channels, height, width), a copy
+    "One frame, resized, channels first."
+    frame = resize(np.asarray(frame), size)
+    if frame.ndim == 2: frame = frame[..., None]  # resizing drops a channel axis of length 1
+    if channels == 1 and frame.shape[2] == 3: frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
+    if channels == 3 and frame.shape[2] == 1: frame = np.repeat(frame, 3, axis=2)
+    return torch.from_numpy(np.array(frame)).permute(2, 0, 1)
+
 def clip_tensor(
     clip:Clip,
     size:tuple=None,   # (height, width)
     channels:int=3,    # 3: red, green, blue; 1: luminance
 ) -> torch.Tensor:     # uint8 (T, channels, height, width), a copy
     "All frames of a clip, resized, channels first."
-    frames = []
-    for frame in clip.frames:
-        frame = resize(np.asarray(frame), size)
-        if frame.ndim == 2: frame = frame[..., None]  # resizing drops a channel axis of length 1
-        if channels == 1 and frame.shape[2] == 3: frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
-        if channels == 3 and frame.shape[2] == 1: frame = np.repeat(frame, 3, axis=2)
-        frames.append(torch.from_numpy(np.array(frame)).permute(2, 0, 1))
-    return torch.stack(frames)
+    return torch.stack([frame_tensor(frame, size, channels) for frame in clip.frames])
 
 # %% ../../nbs/10_data.video.ipynb #048-10_data-video
 def window_indices(

@@ -24,9 +24,10 @@ class Trainings:
         preset:str="smoke",
         overrides:dict=None,    # settings in place of the preset's
         device:str=None,
+        until:float=None,       # `time.time()` at which a training must have stopped
     ):
         self.folder, self.data, self.root = Path(folder or cache_folder()/"runs"), data, root
-        self.preset, self.overrides, self.device = preset, overrides or {}, device
+        self.preset, self.overrides, self.device, self.until = preset, overrides or {}, device, until
 
     @cached_property
     def benchmark(self): return load_benchmark(self.data, self.root)
@@ -42,7 +43,7 @@ class Trainings:
         **settings,            # on top of the preset and the overrides
     ):                         # (trained method, Run)
         "Open a training, or do it."
-        run = Run(self.path(name, random_seed, **settings))
+        run = Run(self.path(name, random_seed, **settings), self.until)
         method = make_method(name, self.preset, {**self.overrides, **settings}, self.device)
         resume = (run.path/"config.json").exists()
         if not run.weights.exists():

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from ..core import DataError, SettingsError, choose_device, load_preset
 from ..data.benchmarks import Benchmark
 from .ddl import DDL
+from ..processes import gather, share
 from ..score import Scores
 from ..train import Run
 
@@ -53,7 +54,9 @@ def score_run(
 ) -> Scores:              # with the provenance that a row of results needs
     "Scores of a stored run for every clip."
     run, method = Run(path), open_run(path, device)
-    frames = {clip.name: method.score(clip) for clip in tqdm(clips, desc="score", disable=not progress)}
+    mine = share(list(clips))
+    found = {clip.name: method.score(clip) for clip in (tqdm(mine, desc="score") if progress else mine)}
+    frames = {clip.name: gather(found.get(clip.name), len(clip), method.device) for clip in clips}
     config, manifest = run.config, run.manifest
     facts = {key: config[key] for key in ("preset", "random_seed", "data", "real", "data_fingerprint")}
     return Scores(frames, dict(facts, method=method.names[0], variant=method.names[1], epochs=config["settings"].get("epochs", ""), settings=config["settings"],

@@ -8,6 +8,7 @@ __all__ = ['box_mask', 'draw_noise', 'pseudo_anomaly', 'pixel_distance', 'distin
 
 # %% ../../nbs/31_methods.ddl.ipynb #002-31_methods-ddl
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from ..core import TrainingError, reduced_precision, seed_everything
 from ..data.benchmarks import Benchmark
 from ..data.objects import find_objects
-from ..data.video import Clip, clip_tensor, window_indices
-from .c3dsu import C3DSU, UNet
+from ..data.video import Clip, clip_tensor, frame_tensor, window_indices
+from ..processes import mean_of_shares, rank_and_count, share, shared_mean
+from .c3dsu import C3DSU, UNet, folded
 from ..score import error_map, pad_edges, tile_scores
 from ..train import Run, begin, epoch_generator, fit_loop, load_weights, save_weights
 
@@ -29,7 +31,7 @@ def box_mask(
     width:int,     # W
 ) -> Tensor:       # (B, 1, T, H, W), 1 inside the box of each frame
     "The mask $M$ (official code, VideoDataset)."
-    x0, y0, x1, y1 = (boxes*boxes.new_tensor([width, height, width, height])).long()[..., None].unbind(2)   # (B, T, 1) each
+    x0, y0, x1, y1 = ((corner*side).long()[..., None] for corner, side in zip(boxes.unbind(2), (width, height)*2))   # (B, T, 1) each
     x, y = torch.arange(width, device=boxes.device), torch.arange(height, device=boxes.device)
     columns, rows = (x0 <= x) & (x < x1), (y0 <= y) & (y < y1)           # (B, T, W), (B, T, H)
     return (rows[..., :, None] & columns[..., None, :])[:, None].float()
@@ -59,7 +61,7 @@ def pixel_distance(
     b:Tensor,   # (B, C, H, W)
 ) -> Tensor:    # (B, H, W)
     "Root mean square over the channels of each pixel (official code, pseudo_loss)."
-    return torch.linalg.vector_norm(a - b, dim=1)/a.shape[1]**.5
+    return (a - b).square().mean(1).clamp(min=1e-20).sqrt()   # the clamp: a root has no slope at zero
 
 # %% ../../nbs/31_methods.ddl.ipynb #018-31_methods-ddl
 def distinction_loss(
@@ -76,7 +78,7 @@ def distinction_loss(
         near, far = ((mask[:, None]*(target - recon)).square().sum().clamp(min=1e-20).sqrt() for target in (clean, pseudo))
         return (near + eps)/(far + eps)*mask.any()
     ratio = (pixel_distance(clean, recon) + eps)/(pixel_distance(pseudo, recon) + eps)
-    return (ratio*mask).sum()/mask.sum().clamp(min=1)
+    return (ratio*mask).sum()/shared_mean(mask.sum()).clamp(min=1/rank_and_count()[1])
 
 # %% ../../nbs/31_methods.ddl.ipynb #025-31_methods-ddl
 @dataclass(frozen=True)
@@ -159,16 +161,17 @@ class DDLObjective(nn.Module):
         generator:torch.Generator,
     ) -> dict:                       # scalars
         "The losses of one batch."
-        settings, clean = self.settings, self.windows.clean(items)
+        settings, clean = self.settings, self.windows.clean(share(items))
         middle = settings.frames//2
-        recon = pixel_distance(clean[:, :, middle], self.net(clean)).mean()
+        recon = mean_of_shares(pixel_distance(clean[:, :, middle], self.net(clean)))
         if settings.anomaly == "none": return dict(loss=recon, reconstruction=recon)
-        masks = [box_mask(self.windows.box(items, generator), *settings.size) for _ in range(settings.objects)]
+        masks = [box_mask(share(self.windows.box(items, generator)), *settings.size) for _ in range(settings.objects)]
         mask = torch.stack(masks).amax(0)
-        pseudo = pseudo_anomaly(clean, mask, draw_noise(clean, generator, settings.noise), self.weight)
+        noise = share(draw_noise(clean.new_empty(len(items), *clean.shape[1:]), generator, settings.noise))   # drawn for the whole batch
+        pseudo = pseudo_anomaly(clean, mask, noise, self.weight)
         distinction = distinction_loss(clean[:, :, middle], pseudo[:, :, middle], self.net(pseudo), mask[:, :, middle], settings.form)
         return dict(loss=recon + settings.distinction*distinction, reconstruction=recon, distinction=distinction, sigma=self.weight,
-                    samples=len(items), skipped=(mask.flatten(1).amax(1) == 0).sum())
+                    samples=len(clean), skipped=(mask.flatten(1).amax(1) == 0).sum())
 
 # %% ../../nbs/31_methods.ddl.ipynb #036-31_methods-ddl
 class DDL:
@@ -180,7 +183,7 @@ class DDL:
     ):
         for side in settings.size:
             if side % 16: raise TrainingError(f"size {'x'.join(map(str, settings.size))}: expected multiples of 16, since the network halves four times")
-        self.settings, self.device, self.objective = settings, torch.device(device), None
+        self.settings, self.device, self.objective, self.prepared, self.compile = settings, torch.device(device), None, (None, None), False
 
     def fit(self,
         benchmark:Benchmark,
@@ -215,25 +218,48 @@ class DDL:
         "Method and variant."
         return "ddl" if self.settings.network == "c3dsu" else "ddl-unet", self.settings.anomaly
 
-    @torch.no_grad()
+    @property
+    def scorer(self) -> C3DSU: # made anew when the objective is another
+        "The network as it scores: batch norm folded, bfloat16 where the device computes it, compiled where `compile` asks for it."
+        if self.prepared[0] is not self.objective:
+            net = folded(self.objective.net).to(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
+            if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))
+            self.prepared = self.objective, net
+        return self.prepared[1]
+
     def reconstruct(self,
         clip:Clip,
         batch:int=32,  # frames at a time
     ):                 # yields (X^t, f(X)) in float32, (n, 3, H, W) each: frames T//2 ... length - T//2 in order
-        "Reconstruct every middle frame; each frame is encoded once."
-        T, frames = self.settings.frames if self.settings.network == "c3dsu" else 1, clip_tensor(clip, self.settings.size)
-        skip, kept, before = self.settings.frames//2 - T//2, None, None
-        if len(frames) < self.settings.frames: raise TrainingError(f"clip {clip.name} has {len(frames)} frames: expected at least {self.settings.frames}")
-        for chunk in frames[skip:len(frames) - skip].split(batch):
-            x = (chunk.to(self.device).float()/255).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced_precision(self.device)):
-                features = self.objective.net.encode(x)
-                if kept is not None: features, x = [torch.cat(pair) for pair in zip(kept, features)], torch.cat([before, x])
-                kept, before = [h[len(h) - T + 1:] for h in features], x[len(x) - T + 1:]
-                n = len(x) - T + 1
-                if n < 1: continue
-                recon = self.objective.net.decode([torch.cat([h[k:k + n] for k in range(T)], 1) for h in features])
-            yield x[T//2:T//2 + n], recon.float()
+        "Reconstruct every middle frame of a clip."
+        if len(clip) < self.settings.frames: raise TrainingError(f"clip {clip.name} has {len(clip)} frames: expected at least {self.settings.frames}")
+        return self.reconstruct_stream(clip.frames, batch)
+
+    @torch.no_grad()
+    def reconstruct_stream(self,
+        frames,        # uint8 (H, W) or (H, W, C), one after the other, of any size: a clip's, a decoder's, a camera's
+        batch:int=1,   # frames at a time; 1: as they come
+    ):                 # yields as `reconstruct` does
+        "Reconstruct middle frames as their neighbours arrive; each frame is encoded once, and no more than T - 1 of the past are kept."
+        T, net, frames = self.settings.frames, self.scorer, iter(frames)
+        first = T//2 - net.frames//2                       # of the window's frames, those that the network sees: all, or the middle one
+        features, x, dtype = None, None, next(net.parameters()).dtype
+        while chunk := [frame_tensor(frame, self.settings.size) for frame in islice(frames, batch)]:
+            new = (torch.stack(chunk).to(self.device).float()/255).contiguous(memory_format=torch.channels_last)
+            encoded = net.encode(new.to(dtype))
+            x = new if x is None else torch.cat([x, new])
+            features = encoded if features is None else [torch.cat(pair) for pair in zip(features, encoded)]
+            n = len(x) - T + 1                             # windows that are complete
+            if n > 0: yield x[T//2:T//2 + n], net.decode([torch.cat([h[k:k + n] for k in range(first, first + net.frames)], 1) for h in features])
+            past = max(0, len(x) - T + 1)
+            x, features = x[past:].clone(), [h[past:].clone() for h in features]
+
+    def score_stream(self,
+        frames,        # as in `reconstruct_stream`
+        batch:int=1,
+    ):                 # yields float32 arrays of the scores that have become known
+        "Scores as frames arrive: that of frame t when frame t + T//2 is there."
+        for clean, recon in self.reconstruct_stream(frames, batch): yield tile_scores(error_map(clean, recon), self.settings.tile).cpu().numpy()
 
     def score(self,
         clip:Clip,
