@@ -442,8 +442,8 @@ def evaluate_files(
 ) -> Evaluation:
     "Score files side by side, paired against the first."
     clips, files = None, [Path(path) for path in score_files]
-    if hasattr(labels, "labels"):      # a Benchmark
-        clips = {clip.name: clip for clip in labels.test}
+    if hasattr(labels, "labels"):      # a Benchmark, or a WeakBenchmark, whose bags have no frames
+        clips = {clip.name: clip for clip in labels.test if hasattr(clip, "fps")}
         label_source, real, labels = label_source or f"{labels.name} ({labels.label_source})", labels.real if real is None else real, labels.labels
     else: label_source, labels = label_source or Path(labels).name, read_labels_csv(labels)
     read = [Scores.read_csv(path, labels, lacking) for path in files]

@@ -7,7 +7,7 @@ __all__ = ['FRAMES', 'PICKLED', 'WINDOW', 'GROUPS', 'RAW', 'BAGS_VERSION', 'PED2
            'expand', 'segments', 'read_numbers', 'convert', 'merge_crops', 'read_crop_files', 'crop_groups',
            'read_list', 'read_bags', 'missing', 'read_annotations', 'range_labels', 'read_names', 'synthetic_bags',
            'track_windows', 'neighbour_distance', 'pool_objects', 'standardise', 'neighbours', 'track_bags',
-           'shanghaitech_bags', 'object_windows', 'ped2_bags', 'load_weak']
+           'shanghaitech_bags', 'object_windows', 'ped2_bags', 'load_weak', 'load_data']
 
 # %% ../../nbs/16_data.bags.ipynb #002-16_data-bags
 import csv, re
@@ -258,6 +258,7 @@ def read_names(
     count:int=None,
 ) -> list:        # without folder and suffix
     "The videos of a split."
+    if not Path(path).is_file(): raise DataError(path, "a list of videos", "no such file")
     names = [Path(word.replace("\\", "/")).name.removesuffix(".mp4") for word in read_text(path).split()]
     if count is not None and len(names) != count: raise DataError(path, f"{count} videos", str(len(names)))
     if len(set(names)) < len(names): raise DataError(path, "each video once", "some twice")
@@ -265,27 +266,26 @@ def read_names(
 
 # %% ../../nbs/16_data.bags.ipynb #029-16_data-bags
 def synthetic_bags(
-    difficulty:float=.8,  # shift of the look-alikes along u, as a share of the abnormal shift
+    difficulty:float=1.,  # shift of the look-alikes along u, as a share of the abnormal shift
     random_seed:int=0,
     size:int=16,          # d
-    shift:float=4.,       # of abnormal clips, in standard deviations
-    rare:float=.15,       # share of the normal videos that hold a look-alike
 ) -> WeakBenchmark:
     "Bags in which some normal clips look abnormal."
     generator = np.random.default_rng(random_seed)
-    u, v = np.linalg.qr(generator.standard_normal((size, 2)))[0].T
+    u, *kinds = np.linalg.qr(generator.standard_normal((size, 9)))[0].T
     def bag(name, abnormal):
         length = int(generator.integers(20, 61))
         features, labels = generator.standard_normal((length, size)), np.zeros(length, np.uint8)
         features += .5*generator.standard_normal(size)                        # each video has its own level
         first = int(generator.integers(0, length - 8)); part = slice(first, first + int(generator.integers(3, 9)))
-        if abnormal: features[part] += shift*u; labels[part] = 1
-        elif generator.random() < rare: features[part] += shift*(difficulty*u + .5*v)
+        alike, kind = generator.random() < .4, kinds[generator.integers(8)]
+        if abnormal: features[part] += 4*u; labels[part] = 1
+        elif alike: features[part] += 4*(difficulty*u + .7*kind)
         return Bag(name, abnormal, features), np.repeat(labels, FRAMES)
-    made = {part: [bag(f"{part}_{k:03d}", k < abnormal) for k in range(count)] for part, count, abnormal in (("train", 160, 60), ("test", 100, 40))}
+    made = {part: [bag(f"{part}_{k:03d}", k < abnormal) for k in range(count)] for part, count, abnormal in (("train", 260, 60), ("test", 100, 40))}
     labels = {one.name: label for one, label in made["test"]}
-    return WeakBenchmark("synthetic-ws", False, f"{size} made-up numbers, look-alikes at {difficulty:g}", tuple(one for one, _ in made["train"]), tuple(one for one, _ in made["test"]),
-                         labels, "by construction", f"synthetic-{difficulty:g}-{size}-{shift:g}-{rare:g}-{random_seed}")
+    return WeakBenchmark("synthetic-ws" if difficulty == 1 else f"synthetic-ws-{difficulty:g}", False, f"{size} made-up numbers, look-alikes at {difficulty:g}", tuple(one for one, _ in made["train"]), tuple(one for one, _ in made["test"]),
+                         labels, "by construction", f"synthetic-{difficulty:g}-{size}-{random_seed}")
 
 # %% ../../nbs/16_data.bags.ipynb #033-16_data-bags
 WINDOW = ("speed", "sideways", "down", "right", "acceleration", "jitter", "aspect", "aspect change", "height", "x", "foot", "top speed")
@@ -484,7 +484,7 @@ def ped2_bags(
     features = standardise(pool_objects(np.c_[np.stack(far, 1), raw], video, clip, [len(one)//FRAMES for one in clips]), train)
     labels = [np.zeros(len(one), np.uint8) if quiet_one else benchmark.labels[one.name] for one, quiet_one in zip(clips, normal)]
     bags = [Bag(name, not flag, one, len(clip)) for name, flag, one, clip in zip(names, normal, features, clips)]
-    return WeakBenchmark("ped2-ws", True, "moving objects: flow, width, aspect, against normal training clips", tuple(bag for bag, use in zip(bags, train) if use),
+    return WeakBenchmark(f"ped2-ws-{draw}" if draw else "ped2-ws", True, "moving objects: flow, width, aspect, against normal training clips", tuple(bag for bag, use in zip(bags, train) if use),
                          tuple(bag for bag, use in zip(bags, train) if not use), {bag.name: label[:FRAMES*len(bag)] for bag, label, use in zip(bags, labels, train) if not use},
                          f"{benchmark.label_source}, draw {draw}", f"{benchmark.fingerprint}-draw-{draw}")
 
@@ -492,14 +492,20 @@ def ped2_bags(
 WEAK_SETS = {"synthetic-ws": None, "shanghaitech-ws": "shanghaitech_ws", "ped2-ws": "ped2"}   # name -> folder inside VAD_NB_DATA
 
 def load_weak(
-    name:str,      # a key of WEAK_SETS
-    root=None,     # its folder; None: the one inside VAD_NB_DATA
-    **options,     # synthetic-ws: difficulty, random_seed; ped2-ws: draw
+    name:str,           # a key of WEAK_SETS; with -DIFFICULTY or -DRAW behind it where there is one
+    root=None,          # its folder; None: the one inside VAD_NB_DATA
+    random_seed:int=0,  # of made-up bags
 ) -> WeakBenchmark:
     "A weakly supervised benchmark by name."
-    if name not in WEAK_SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(WEAK_SETS)}")
-    if name == "synthetic-ws": return synthetic_bags(**options)
+    base, found = name, re.fullmatch(r"(synthetic-ws)-(\d+(?:\.\d+)?)|(ped2-ws)-(\d+)", name)
+    if found: base = found[1] or found[3]
+    if base not in WEAK_SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(WEAK_SETS)}")
+    if base == "synthetic-ws": return synthetic_bags(float(found[2]) if found else 1., random_seed)
     if root is None:
         if data_folder() is None: raise SettingsError(f"data {name}: expected --root DIR or VAD_NB_DATA, found neither")
-        root = data_folder()/WEAK_SETS[name]
-    return shanghaitech_bags(root, **options) if name == "shanghaitech-ws" else ped2_bags(root, **options)
+        root = data_folder()/WEAK_SETS[base]
+    return shanghaitech_bags(root) if base == "shanghaitech-ws" else ped2_bags(root, int(found[4]) if found else 0)
+
+def load_data(name:str, root=None): # a Benchmark or a WeakBenchmark
+    "Any benchmark by name."
+    return load_weak(name, root) if re.match("|".join(WEAK_SETS), name) else load_benchmark(name, root)

@@ -444,15 +444,15 @@ def synthetic_root() -> Path:
 
 # %% ../../nbs/12_data.benchmarks.ipynb #054-12_data-benchmarks
 def load_benchmark(
-    name:str,           # synthetic, ped1, ped2, avenue, avenue-part, shanghaitech, or folder (normal videos for training)
-    root=None,          # None: the set's folder inside VAD_NB_DATA; for synthetic, made once in the cache
+    name:str,           # synthetic, ped1, ped2, avenue, avenue-part, shanghaitech, or folder (one's own videos)
+    root=None,          # None: the set's folder inside VAD_NB_DATA; for synthetic, made once in the cache; for folder, videos, a video, or images of one
     labels:str=None,    # label source; None takes the set's own
     size:tuple=None,    # (height, width) to keep frames in
 ) -> Benchmark:
     "A benchmark whose every count was checked; what is broken or incomplete is refused."
     root = find_root(name, root)
     if name != "folder": return inspect(name, root, labels, size, EXPECTED.get(name), Findings(strict=True))
-    sources = {root.name: root} if root.is_dir() and visible(root, IMAGES) else clip_sources(root)
+    sources = {root.stem: root} if root.is_file() else {root.name: root} if root.is_dir() and visible(root, IMAGES) else clip_sources(root)
     train = open_clips("train", sources, size, None, {}, Findings(strict=True))
     digest = hashlib.sha256(repr([(clip.name, clip.key) for clip in train]).encode()).hexdigest()[:16]
     return Benchmark(name, True, root, tuple(train), (), {}, "none", digest)

@@ -220,9 +220,11 @@ class DDL:
 
     @property
     def scorer(self) -> C3DSU: # made anew when the objective is another
-        "The network as it scores: batch norm folded, bfloat16 where the device computes it, compiled where `compile` asks for it."
+        "The network as it scores bytes: batch norm folded, bfloat16 where the device computes it, compiled where `compile` asks for it."
         if self.prepared[0] is not self.objective:
-            net = folded(self.objective.net).to(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
+            net = folded(self.objective.net)
+            for branch in net.encoder[0].branches: branch.weight.data /= 255   # it reads bytes, which are exact in bfloat16; their fractions are not
+            net = net.to(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
             if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))
             self.prepared = self.objective, net
         return self.prepared[1]
@@ -245,8 +247,8 @@ class DDL:
         first = T//2 - net.frames//2                       # of the window's frames, those that the network sees: all, or the middle one
         features, x, dtype = None, None, next(net.parameters()).dtype
         while chunk := [frame_tensor(frame, self.settings.size) for frame in islice(frames, batch)]:
-            new = (torch.stack(chunk).to(self.device).float()/255).contiguous(memory_format=torch.channels_last)
-            encoded = net.encode(new.to(dtype))
+            new = torch.stack(chunk).to(self.device).contiguous(memory_format=torch.channels_last)
+            encoded, new = net.encode(new.to(dtype)), new.float()/255
             x = new if x is None else torch.cat([x, new])
             features = encoded if features is None else [torch.cat(pair) for pair in zip(features, encoded)]
             n = len(x) - T + 1                             # windows that are complete

@@ -92,12 +92,13 @@ def run_parallel(
     calls:list,          # a tuple of arguments each
     processes:int=2,     # of one thread each; 0 stays in this process
     desc:str="runs",
-) -> list:               # results in the order of `calls`
+):                       # yields results in the order of `calls`, each as soon as it is there
     "Independent trainings side by side."
-    if not processes: return [function(*call) for call in tqdm(calls, desc=desc)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(function, *call) for call in calls]
-        return [each.result() for each in tqdm(waiting, desc=desc)]
+    if not processes: yield from (function(*call) for call in tqdm(calls, desc=desc))
+    else:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            waiting = [pool.submit(function, *call) for call in calls]
+            yield from (each.result() for each in tqdm(waiting, desc=desc))
 
 def truth_table(
     path="figures/data/truth.csv",
@@ -106,11 +107,14 @@ def truth_table(
     random_seeds=(0, 1, 2),
     processes:int=2,
     settings:MuldeSettings=TRUTH_SETTINGS,
-) -> list:                    # the rows written
-    "Every variant on every mixture, written as one table."
-    calls = [(variant, d, seed, settings) for d in dims for variant in variants for seed in random_seeds]
-    rows = [row for part in run_parallel(truth_run, calls, processes, "truth") for row in part]
-    write_table(rows, path)
+) -> list:                    # its rows
+    "Every variant on every mixture: what the table does not hold yet is trained."
+    rows = read_table(path) if Path(path).exists() else []
+    done = {(row["variant"], row["dims"], row["random_seed"]) for row in rows}
+    calls = [(variant, d, seed, settings) for seed in random_seeds for d in dims for variant in variants if (variant, d, seed) not in done]
+    for found in run_parallel(truth_run, calls, processes, "truth"):
+        rows += found
+        write_table(rows, path)
     return rows
 
 # %% ../../nbs/36_methods.truth.ipynb #016-36_methods-truth
