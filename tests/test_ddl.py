@@ -193,7 +193,6 @@ def test_sizes_that_do_not_halve_four_times_are_refused():
         DDL(DDLSettings(width=4))
 
 
-
 def test_grey_clips_train_three_channels():
     windows = Windows([a_clip(5, channels=1)], DDLSettings(**SMALL), CPU, {"a": one_object(range(5))})
     x = windows.clean(torch.arange(2))
