@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from vad_nb.core import TrainingError
+from vad_nb.core import SettingsError, TrainingError
 from vad_nb.data.objects import Tracks
 from vad_nb.data.video import Clip
 from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows, box_mask, distinction_loss, draw_noise, pixel_distance, pseudo_anomaly
@@ -187,8 +187,10 @@ def test_a_step_never_asks_the_device_for_a_number(tmp_path):
 
 
 def test_sizes_that_do_not_halve_four_times_are_refused():
-    with pytest.raises(TrainingError, match="100x100.*16"):
+    with pytest.raises(SettingsError, match="100x100.*16"):
         DDL(DDLSettings(size=(100, 100)))
+    with pytest.raises(SettingsError, match="width 4.*8"):
+        DDL(DDLSettings(width=4))
 
 
 def test_grey_clips_train_three_channels():

@@ -29,11 +29,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from vad_nb.data.bags import load_weak
 from vad_nb.data.benchmarks import load_benchmark
 from vad_nb.methods.catalog import METHODS
-from vad_nb.methods.mil import HOSTS, WeakSettings
-from vad_nb.methods.xel import BANKED
+from vad_nb.methods.mil import WeakSettings
 from vad_nb.train import Run, load_state
 
-ALL = {**HOSTS, **BANKED, **METHODS}
 WEAK = dict(hidden=8, epochs=4, batch_size=10)
 QUICK = {**BATTERY, "ddl": dict(size=(32, 48), width=8, epochs=4, batch_size=40)}   # the weakly supervised methods share WEAK
 AVERAGED = {"ddl": dict(average=0.9, anomaly="sdl")}                                # a second variant, in which more must be restored
@@ -41,13 +39,13 @@ TORN = ("write_text", "write_bytes")                                            
 
 
 def method_of(name, variant):
-    settings_class = ALL[name].settings_class
+    settings_class = METHODS[name].settings_class
     quick = WEAK if issubclass(settings_class, WeakSettings) else QUICK.get(name, {})
-    return ALL[name](replace(settings_class(), **quick, **(AVERAGED[name] if variant else {})), torch.device("cpu"))
+    return METHODS[name](replace(settings_class(), **quick, **(AVERAGED[name] if variant else {})), torch.device("cpu"))
 
 
 def data_of(name):
-    if issubclass(ALL[name].settings_class, WeakSettings):
+    if issubclass(METHODS[name].settings_class, WeakSettings):
         return load_weak("synthetic-ws")
     whole = load_benchmark("synthetic")
     return replace(whole, train=whole.train[:1])
@@ -132,7 +130,7 @@ def kill_and_resume(name, variant, folder, chance, kills):
 
 
 def cases(names=None):
-    return [(name, variant) for name in names or sorted(ALL) for variant in range(1 + (name in AVERAGED))]
+    return [(name, variant) for name in names or sorted(METHODS) for variant in range(1 + (name in AVERAGED))]
 
 
 def main(folder, *names):

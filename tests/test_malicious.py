@@ -30,6 +30,7 @@ from vad_nb.data.video import open_clip
 from vad_nb.evaluate import evaluate_files
 from vad_nb.methods.catalog import open_run
 from vad_nb.methods.truth import read_table
+from vad_nb.methods.weak_study import read_study
 from vad_nb.results import read_results
 from vad_nb.score import Scores, read_labels_csv
 from vad_nb.train import Run, load_state, load_weights, read_history
@@ -160,7 +161,7 @@ READERS = {
     "training state": as_file("run/training_state.pt", load_state), "weights": as_file("w.safetensors", lambda path: load_weights(nn.Linear(1, 1), path)),
     "config of a run": as_file("run/config.json", lambda path: open_run(path.parent, "cpu")), "manifest of a run": as_file("run/manifest.json", lambda path: Run(path.parent).manifest),
     "history": as_file("history.csv", read_history), "scores": as_file("s.csv", lambda path: Scores.read_csv(path, {"01": [0, 1]})), "labels": as_file("l.csv", read_labels_csv),
-    "evaluation": as_file("s.csv", lambda path: evaluate_files([path], path, draws=5, progress=False)), "provenance": beside_scores, "results": as_file("results.csv", read_results),
+    "evaluation": as_file("s.csv", lambda path: evaluate_files([path], path, draws=5, progress=False)), "provenance": beside_scores, "results": as_file("results.csv", read_results), "table of a study": as_file("xel.csv", read_study),
     "table of the truth": as_file("truth.csv", read_table),
     **{f"features as .{kind}": as_file(f"x.{kind}", read_numbers) for kind in ("npy", "npz", "mat", "csv", "txt", "pkl")},
     "converted features": as_file("x.npy", lambda path: convert(path, path.parent / "out.npy")), "annotations": as_file("a.txt", read_annotations), "split": as_file("s.txt", read_names),

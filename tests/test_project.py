@@ -99,8 +99,13 @@ def test_readme_is_made_from_the_index():
 
 def test_nothing_unpickles_or_evaluates_text():
     allowed_torch_load = {"train.py"}
+    never = {"pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle", "yaml"}
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                named = {alias.name.split(".")[0] for alias in node.names} if isinstance(node, ast.Import) else {(node.module or "").split(".")[0]}
+                assert not named & never, f"{path.name} imports {named & never}"
+                assert not (named == {"joblib"} and {"load", "dump"} & {alias.name for alias in node.names}), f"{path.name}: joblib's files are pickles"
             if not isinstance(node, ast.Call):
                 continue
             name = ast.unparse(node.func)

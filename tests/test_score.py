@@ -1,6 +1,4 @@
 """Tiles, filters and the csv form of scores: against brute force, and with files that are broken in every way."""
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -168,8 +166,5 @@ def test_a_million_rows(tmp_path):
     generator = np.random.default_rng(0)
     scores = Scores({f"{video:04d}": generator.random(2500) for video in range(400)})
     file = scores.write_csv(tmp_path / "many.csv")
-    start = time.perf_counter()
     back = Scores.read_csv(file, scores.frames)
-    seconds = time.perf_counter() - start
-    assert len(back) == 1_000_000 and seconds < 15
-    print(f"one million rows read in {seconds:.1f} s")
+    assert len(back) == 1_000_000 and all(np.array_equal(back.frames[name], values) for name, values in scores.frames.items())

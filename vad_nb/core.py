@@ -186,5 +186,5 @@ def manifest(
     "How a result came to be: time, versions, machine, commit, and the caller's facts."
     packages = ("torch", "numpy", "scipy", "scikit-learn", "opencv-python-headless")
     return dict(facts, time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), python=platform.python_version(),
-                platform=f"{platform.system()} {platform.machine()}", cores=os.cpu_count(), commit=git_commit(),
+                platform=f"{platform.system()} {platform.machine()}", cores=os.cpu_count(), threads=torch.get_num_threads(), commit=git_commit(),
                 packages={name: metadata.version(name) for name in packages})

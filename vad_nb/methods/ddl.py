@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core import TrainingError, reduced_precision, seed_everything
+from ..core import SettingsError, TrainingError, reduced_precision, seed_everything
 from ..data.benchmarks import Benchmark
 from ..data.objects import find_objects
 from ..data.video import Clip, clip_tensor, frame_tensor, window_indices
@@ -181,8 +181,9 @@ class DDL:
         settings:DDLSettings=DDLSettings(),
         device:torch.device=torch.device("cpu"),
     ):
+        if settings.width % 8: raise SettingsError(f"width {settings.width}: expected a multiple of 8, since the first of four blocks has an eighth of it")
         for side in settings.size:
-            if side % 16: raise TrainingError(f"size {'x'.join(map(str, settings.size))}: expected multiples of 16, since the network halves four times")
+            if side % 16: raise SettingsError(f"size {'x'.join(map(str, settings.size))}: expected multiples of 16, since the network halves four times")
         self.settings, self.device, self.objective, self.prepared, self.compile = settings, torch.device(device), None, (None, None), False
 
     def fit(self,

@@ -7,7 +7,7 @@ __all__ = ['VARIANTS', 'BUGS', 'METRICS', 'COLUMNS', 'RATES', 'KEY', 'DATA', 'SW
            'train_row', 'read_study', 'write_study', 'study', 'values_of', 'mean_interval', 'paired']
 
 # %% ../../nbs/41_methods.weak_study.ipynb #002-41_methods-weak_study
-import csv, tempfile
+import csv, io, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 from tqdm.auto import tqdm
 
-from ..core import DataError, git_commit, load_preset, write_then_rename
+from ..core import DataError, git_commit, load_preset, read_text, write_then_rename
 from ..data.bags import PED2_DRAWS, WeakBenchmark, load_weak
 from .mil import HOSTS
 from .xel import BANKED
@@ -78,11 +78,11 @@ def train_row(
 def read_study(path) -> list: # of dict, numbers as numbers
     "The rows of a study."
     if not Path(path).exists(): return []
-    with open(path, newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS: raise DataError(path, f"the columns {', '.join(COLUMNS)}", ", ".join(reader.fieldnames or ()) or "an empty file")
-        numbers = {"random_seed": int, "steps": float, "seconds": float, **dict.fromkeys(METRICS, float)}
-        return [{name: numbers.get(name, str)(value) for name, value in row.items()} for row in reader]
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    if tuple(reader.fieldnames or ()) != COLUMNS: raise DataError(path, f"the columns {', '.join(COLUMNS)}", ", ".join(reader.fieldnames or ())[:200] or "an empty file")
+    numbers = {"random_seed": int, "steps": float, "seconds": float, **dict.fromkeys(METRICS, float)}
+    try: return [{name: numbers.get(name, str)(value) for name, value in row.items()} for row in reader]
+    except (TypeError, ValueError) as error: raise DataError(path, "numbers in the columns of numbers", str(error)) from None
 
 def write_study(path, rows) -> None:
     with write_then_rename(path) as temporary, open(temporary, "w", newline="") as file:
