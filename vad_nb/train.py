@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .core import DataError, OutOfTime, SettingsError, TrainingError, manifest, reduced_precision, seed_everything, write_then_rename
+from .core import DataError, OutOfTime, SettingsError, TrainingError, WriteError, manifest, read_text, reduced_precision, seed_everything, write_then_rename
+from .processes import shared_mean, spread
 
 # %% ../nbs/20_train.ipynb #005-20_train
 class Run:
@@ -37,9 +38,11 @@ class Run:
 
     def read_json(self, name:str) -> dict:
         "Read `config.json` or `manifest.json`."
-        try: return json.loads((self.path/name).read_text())
+        try: content = json.loads((self.path/name).read_text())
         except FileNotFoundError: raise DataError(self.path/name, f"the {name} of a run", "no such file", "train first, or name the folder of a run") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error: raise DataError(self.path/name, "JSON", str(error)) from None
+        except (ValueError, RecursionError) as error: raise DataError(self.path/name, "JSON", str(error)) from None
+        if not isinstance(content, dict): raise DataError(self.path/name, "a JSON object", type(content).__name__)
+        return content
 
     @property
     def config(self) -> dict: return self.read_json("config.json")
@@ -54,12 +57,13 @@ def begin(
 ) -> None:
     "Write `config.json`, or check that the one that is there says the same."
     config = json.loads(json.dumps(config))
-    if not (run.path/"config.json").exists(): return run.write_json("config.json", config)
-    if not resume: raise SettingsError(f"{run.path} holds a training already: add --resume to go on with it, or name another folder")
-    differing = [key for key in config.keys() | run.config.keys() if config.get(key) != run.config.get(key)]
-    if differing:
+    there = (run.path/"config.json").exists()
+    if there and not resume: raise SettingsError(f"{run.path} holds a training already: add --resume to go on with it, or name another folder")
+    if there and (differing := [key for key in config.keys() | run.config.keys() if config.get(key) != run.config.get(key)]):
         key = min(differing)
         raise SettingsError(f"{run.path} cannot be resumed: expected {key} {run.config.get(key)}, found {config.get(key)}")
+    for torn in run.path.glob(".*.part"): torn.unlink()   # what a killed training was writing
+    if not there: run.write_json("config.json", config)
 
 # %% ../nbs/20_train.ipynb #010-20_train
 def save_weights(
@@ -69,7 +73,7 @@ def save_weights(
 ) -> None:
     "Write all parameters and buffers."
     def stored(value): return value.detach().cpu().to(torch.float16 if half and value.is_floating_point() else value.dtype).contiguous()
-    with write_then_rename(path) as temporary: save_file({name: stored(value) for name, value in module.state_dict().items()}, temporary)
+    with write_then_rename(path) as temporary: temporary.write_bytes(save({name: stored(value) for name, value in module.state_dict().items()}))
 
 def load_weights(
     module:nn.Module,  # must have exactly the stored names and shapes
@@ -103,8 +107,7 @@ class History:
         self.path, self.waiting, self.columns = Path(path), [], None
         kept = self.path.read_text().splitlines(keepends=True)[:steps + 1] if steps else []
         if kept: self.columns = kept[0].strip().split(",")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(kept))
+        with write_then_rename(self.path) as temporary: temporary.write_text("".join(kept))
 
     def add(self, **row) -> None: # numbers, or tensors with one number
         "Remember one step."
@@ -120,7 +123,9 @@ class History:
         writer = csv.DictWriter(text, self.columns or list(rows[0]), lineterminator="\n")
         if self.columns is None: writer.writeheader(); self.columns = list(rows[0])
         writer.writerows({key: f"{value:.7g}" for key, value in row.items()} for row in rows)
-        with open(self.path, "a") as file: file.write(text.getvalue())
+        try:
+            with open(self.path, "a") as file: file.write(text.getvalue())
+        except OSError as error: raise WriteError(self.path, "room and permission to write it", error.strerror) from error
         self.waiting = []
         return rows
 
@@ -128,8 +133,7 @@ def read_history(
     path,    # `history.csv`
 ) -> dict:   # column -> float64 array, one entry a step
     "The history of a training."
-    try: lines = list(csv.reader(Path(path).open()))
-    except FileNotFoundError: raise DataError(path, "the history of a training", "no such file") from None
+    lines = list(csv.reader(io.StringIO(read_text(path))))
     if len(lines) < 2: raise DataError(path, "a header and one row a step", f"{len(lines)} lines")
     try: table = np.array(lines[1:], dtype=float)
     except ValueError as error: raise DataError(path, "numbers", str(error)) from None
@@ -215,7 +219,7 @@ def fit_loop(
         objective.load_state_dict(state["objective"]); optimizer.load_state_dict(state["optimizer"])
         if averaged: averaged.load_state_dict(state["averaged"])
         first_epoch, step, before = state["epoch"] + 1, state["step"], state["seconds"]
-    history = History(run.history_file, step)
+    history, model = History(run.history_file, step), spread(objective)
     for epoch in range(first_epoch, epochs):
         seed_everything(random_seed*100_003 + epoch)   # dropout and the like
         generator, rows, described = epoch_generator(random_seed, epoch, device), [], []
@@ -225,12 +229,12 @@ def fit_loop(
         for i, batch in enumerate(bar):
             lr = learning_rate*learning_rate_factor(schedule, (epoch + i/len(todo))/epochs, epochs)
             for group in optimizer.param_groups: group["lr"] = lr
-            with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): values = objective(batch, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): values = model(batch, generator)
             optimizer.zero_grad(set_to_none=True)
             values["loss"].backward()
             optimizer.step()
             if averaged: follow(averaged, objective, min(average, (1 + step)/(10 + step)) if step else 0.)   # a young average follows quickly
-            history.add(step=step, epoch=epoch, lr=lr, **values)
+            history.add(step=step, epoch=epoch, lr=lr, **{key: shared_mean(value) if torch.is_tensor(value) else value for key, value in values.items()})
             described.append(lambda batch=batch: describe(batch))
             step += 1
             if step % flush_every == 0 or i == len(todo) - 1:
@@ -241,7 +245,8 @@ def fit_loop(
         check_epoch(rows, epoch)
         state = dict(objective=objective.state_dict(), optimizer=optimizer.state_dict(), averaged=averaged.state_dict() if averaged else {}, epoch=epoch, step=step,
                      seconds=before + time.perf_counter() - started)
-        with write_then_rename(run.state_file) as temporary: torch.save(state, temporary)
+        torch.save(state, whole := io.BytesIO())
+        with write_then_rename(run.state_file) as temporary: temporary.write_bytes(whole.getbuffer())
         if after_epoch: after_epoch(epoch)
         one = (time.perf_counter() - started)/(epoch + 1 - first_epoch)
         if run.until and epoch + 1 < epochs and time.time() + one > run.until:

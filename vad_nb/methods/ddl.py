@@ -19,6 +19,7 @@ from ..core import TrainingError, reduced_precision, seed_everything
 from ..data.benchmarks import Benchmark
 from ..data.objects import find_objects
 from ..data.video import Clip, clip_tensor, frame_tensor, window_indices
+from ..processes import mean_of_shares, rank_and_count, share, shared_mean
 from .c3dsu import C3DSU, UNet, folded
 from ..score import error_map, pad_edges, tile_scores
 from ..train import Run, begin, epoch_generator, fit_loop, load_weights, save_weights
@@ -77,7 +78,7 @@ def distinction_loss(
         near, far = ((mask[:, None]*(target - recon)).square().sum().clamp(min=1e-20).sqrt() for target in (clean, pseudo))
         return (near + eps)/(far + eps)*mask.any()
     ratio = (pixel_distance(clean, recon) + eps)/(pixel_distance(pseudo, recon) + eps)
-    return (ratio*mask).sum()/mask.sum().clamp(min=1)
+    return (ratio*mask).sum()/shared_mean(mask.sum()).clamp(min=1/rank_and_count()[1])
 
 # %% ../../nbs/31_methods.ddl.ipynb #025-31_methods-ddl
 @dataclass(frozen=True)
@@ -160,16 +161,17 @@ class DDLObjective(nn.Module):
         generator:torch.Generator,
     ) -> dict:                       # scalars
         "The losses of one batch."
-        settings, clean = self.settings, self.windows.clean(items)
+        settings, clean = self.settings, self.windows.clean(share(items))
         middle = settings.frames//2
-        recon = pixel_distance(clean[:, :, middle], self.net(clean)).mean()
+        recon = mean_of_shares(pixel_distance(clean[:, :, middle], self.net(clean)))
         if settings.anomaly == "none": return dict(loss=recon, reconstruction=recon)
-        masks = [box_mask(self.windows.box(items, generator), *settings.size) for _ in range(settings.objects)]
+        masks = [box_mask(share(self.windows.box(items, generator)), *settings.size) for _ in range(settings.objects)]
         mask = torch.stack(masks).amax(0)
-        pseudo = pseudo_anomaly(clean, mask, draw_noise(clean, generator, settings.noise), self.weight)
+        noise = share(draw_noise(clean.new_empty(len(items), *clean.shape[1:]), generator, settings.noise))   # drawn for the whole batch
+        pseudo = pseudo_anomaly(clean, mask, noise, self.weight)
         distinction = distinction_loss(clean[:, :, middle], pseudo[:, :, middle], self.net(pseudo), mask[:, :, middle], settings.form)
         return dict(loss=recon + settings.distinction*distinction, reconstruction=recon, distinction=distinction, sigma=self.weight,
-                    samples=len(items), skipped=(mask.flatten(1).amax(1) == 0).sum())
+                    samples=len(clean), skipped=(mask.flatten(1).amax(1) == 0).sum())
 
 # %% ../../nbs/31_methods.ddl.ipynb #036-31_methods-ddl
 class DDL:
@@ -218,9 +220,11 @@ class DDL:
 
     @property
     def scorer(self) -> C3DSU: # made anew when the objective is another
-        "The network as it scores: batch norm folded, bfloat16 where the device computes it, compiled where `compile` asks for it."
+        "The network as it scores bytes: batch norm folded, bfloat16 where the device computes it, compiled where `compile` asks for it."
         if self.prepared[0] is not self.objective:
-            net = folded(self.objective.net).to(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
+            net = folded(self.objective.net)
+            for branch in net.encoder[0].branches: branch.weight.data /= 255   # it reads bytes, which are exact in bfloat16; their fractions are not
+            net = net.to(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
             if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))
             self.prepared = self.objective, net
         return self.prepared[1]
@@ -243,8 +247,8 @@ class DDL:
         first = T//2 - net.frames//2                       # of the window's frames, those that the network sees: all, or the middle one
         features, x, dtype = None, None, next(net.parameters()).dtype
         while chunk := [frame_tensor(frame, self.settings.size) for frame in islice(frames, batch)]:
-            new = (torch.stack(chunk).to(self.device).float()/255).contiguous(memory_format=torch.channels_last)
-            encoded = net.encode(new.to(dtype))
+            new = torch.stack(chunk).to(self.device).contiguous(memory_format=torch.channels_last)
+            encoded, new = net.encode(new.to(dtype)), new.float()/255
             x = new if x is None else torch.cat([x, new])
             features = encoded if features is None else [torch.cat(pair) for pair in zip(features, encoded)]
             n = len(x) - T + 1                             # windows that are complete

@@ -7,7 +7,7 @@ __all__ = ['TRUTH_SETTINGS', 'TRUTH_SIGMAS', 'VARIANTS', 'SETS', 'truth_run', 'w
            'truth_table', 'plot_truth']
 
 # %% ../../nbs/36_methods.truth.ipynb #002-36_methods-truth
-import csv
+import csv, io
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -20,7 +20,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from ..core import DataError, write_then_rename
+from ..core import DataError, read_text, write_then_rename
 from ..data.mixtures import hard_set, toy_set
 from .mulde import MuldeSettings, all_scales, fit_features, truth_errors
 
@@ -82,8 +82,9 @@ def read_table(
     def value(text):
         try: return float(text) if not text.lstrip("-").isdigit() else int(text)
         except ValueError: return text
-    if not Path(path).exists(): raise DataError(path, "a table of stored results", "no such file")
-    with open(path, newline="") as file: return [{key: value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+    rows = list(csv.DictReader(io.StringIO(read_text(path))))
+    if any(None in row or None in row.values() for row in rows): raise DataError(path, "in each row as many fields as in the header", "others")
+    return [{key: value(text) for key, text in row.items()} for row in rows]
 
 # %% ../../nbs/36_methods.truth.ipynb #013-36_methods-truth
 def run_parallel(
