@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vad_nb.core import DataError, SettingsError, TrainingError
-from vad_nb.train import History, Run, begin, fit_loop, learning_rate_factor, load_state, load_weights, read_history, save_weights
+from vad_nb.train import History, Run, begin, fit_loop, halve_weights, learning_rate_factor, load_state, load_weights, read_history, save_weights
 
 
 class Toy(nn.Module):
@@ -134,3 +134,15 @@ def test_a_state_with_code_in_it_does_not_run(tmp_path):
     with pytest.raises(DataError):
         load_state(tmp_path / "training_state.pt")
     assert not (tmp_path / "owned").exists()
+
+
+def test_halved_weights_keep_vectors_and_stay_within_half_precision(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    save_weights(net, tmp_path / "weights.safetensors")
+    whole = (tmp_path / "weights.safetensors").stat().st_size
+    halve_weights(tmp_path / "weights.safetensors")
+    again = load_weights(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)), tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").stat().st_size < 0.8*whole
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]) if value.ndim < 2 else torch.allclose(value, again.state_dict()[name], rtol=1e-3, atol=1e-7)

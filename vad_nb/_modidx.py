@@ -1180,8 +1180,10 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'vad_nb.train.epoch_generator': ('train.html#epoch_generator', 'vad_nb/train.py'),
                               'vad_nb.train.fit_loop': ('train.html#fit_loop', 'vad_nb/train.py'),
                               'vad_nb.train.follow': ('train.html#follow', 'vad_nb/train.py'),
+                              'vad_nb.train.halve_weights': ('train.html#halve_weights', 'vad_nb/train.py'),
                               'vad_nb.train.learning_rate_factor': ('train.html#learning_rate_factor', 'vad_nb/train.py'),
                               'vad_nb.train.load_state': ('train.html#load_state', 'vad_nb/train.py'),
                               'vad_nb.train.load_weights': ('train.html#load_weights', 'vad_nb/train.py'),
                               'vad_nb.train.read_history': ('train.html#read_history', 'vad_nb/train.py'),
-                              'vad_nb.train.save_weights': ('train.html#save_weights', 'vad_nb/train.py')}}}
+                              'vad_nb.train.save_weights': ('train.html#save_weights', 'vad_nb/train.py'),
+                              'vad_nb.train.write_tensors': ('train.html#write_tensors', 'vad_nb/train.py')}}}
