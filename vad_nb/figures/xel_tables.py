@@ -230,6 +230,6 @@ def make(
     caption = "Mean ROC curves over random seeds (draws on Ped2), without (dashed) and with cross-epoch learning; the legend gives the mean frame AUC. The panel on the right, where there is one, holds the curves that Sultani et al. published for UCF-Crime."
     save_figure(draw_rocs(panels, published_curves(Path(out)/"data"/"ucf_crime_roc.csv")), out, "xel_roc", caption, {f"{data} {host} {losses}": tpr for data, some in panels.items() for (host, losses), (tpr, _) in some.items()}, **facts)
     caption = "Frame AUC on made-up bags whose normal videos hold look-alikes, over how abnormal these look, with 95 % intervals over random seeds."
-    save_figure(draw_sweep(found), out, "xel_sweep", caption, {f"{host} {losses}": np.array([np.mean(some) for some in values.values()]) for (host, losses), values in found.items()}, **facts)
+    if any(len(values) > 1 for values in found.values()): save_figure(draw_sweep(found), out, "xel_sweep", caption, {f"{host} {losses}": np.array([np.mean(some) for some in values.values()]) for (host, losses), values in found.items()}, **facts)
     save_figure(draw_pipeline(), out, "xel_pipeline", "Cross-epoch learning as it is built here.", dict(margins=np.array(MARGINS)))
     return text
