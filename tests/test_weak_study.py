@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.io import savemat
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from vad_nb.benchmarks.xel import agreement, sized_bags
@@ -66,6 +67,20 @@ def test_table_and_files(tmp_path):
     with pytest.raises(DataError, match="columns"):
         read_study(tmp_path / "wrong.csv")
     assert len(COLUMNS) == len(set(COLUMNS)) and set(MAIN) <= set(VARIANTS)
+
+
+def test_published_curves_keep_their_area(tmp_path):
+    x = np.linspace(0, 1, 50)
+    for k, stem in enumerate(xel_tables.PUBLISHED):
+        y = (x > 0).astype(np.uint8) if k == 0 else x ** (1 / (k + 1))
+        savemat(tmp_path / f"{stem}.mat", dict(X=x[:, None], Y=y[:, None], AUC=np.trapezoid(y.astype(float), x) if hasattr(np, "trapezoid") else np.trapz(y.astype(float), x)))
+    xel_tables.store_published(tmp_path, tmp_path / "roc.csv")
+    found = xel_tables.published_curves(tmp_path / "roc.csv")
+    assert list(found) == list(xel_tables.PUBLISHED.values()) and all(np.all(np.diff(tpr) >= 0) and tpr[-1] == 1 for tpr, _ in found.values())
+    savemat(tmp_path / "6_C3D_Final_L1L2.mat", dict(X=x, Y=x, AUC=.7))
+    with pytest.raises(DataError, match="0.700000"):
+        xel_tables.store_published(tmp_path, tmp_path / "roc.csv")
+    assert xel_tables.published_curves(tmp_path / "none.csv") == {}
 
 
 def test_derived_cells_are_sums_of_the_posters_text():

@@ -136,11 +136,12 @@ def orient(
     split:Tensor,            # b, (B, T)
     scores:Tensor,           # (B, T)
     mask:Tensor,             # (B, T) bool
-    orientation:str="mean",  # mean; cosine (published); never (official code: its complement is b - 1)
+    orientation:str="mean",  # mean; cosine (published); never (official code: its complement is b - 1); video: all clips are 1
 ) -> Tensor:                 # pseudo labels of abnormal videos, (B, T)
     "The split or its complement, whichever looks more like the scores."
     one, other, s = split*mask, (1 - split)*mask, scores.detach()*mask
     if orientation == "never": return one
+    if orientation == "video": return mask.to(split.dtype)
     if orientation == "cosine": flip = F.cosine_similarity(other, s, dim=1) > F.cosine_similarity(one, s, dim=1)
     else: flip = (other*s).sum(1)*one.sum(1) > (one*s).sum(1)*other.sum(1)
     return torch.where(flip[:, None], other, one)
@@ -216,11 +217,11 @@ class SRFSettings(WeakSettings):
     compact:float = .05
     alpha:float = 1.
     orientation:str = "mean"     # of the pseudo labels: mean, cosine, never
-    settle:float = .15           # share of the steps before pseudo labels are oriented
+    settle:float = .15           # share of the steps in which all clips of an abnormal video are labelled 1
     bug_detached:bool = False    # as the official code: no gradient through the centres
 
     def loss(self, scores, z, mask, abnormal, generator=None, settled=True) -> Tensor:
-        return srf_loss(scores, z, mask, abnormal, generator, self.orientation if settled else "never", self.compact, self.alpha, self.bug_detached)
+        return srf_loss(scores, z, mask, abnormal, generator, self.orientation if settled or self.orientation == "never" else "video", self.compact, self.alpha, self.bug_detached)
 
 @dataclass(frozen=True)
 class ARNetSettings(WeakSettings):
