@@ -565,6 +565,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'vad_nb.methods.ddl.DDL.fit': ('methods.ddl.html#ddl.fit', 'vad_nb/methods/ddl.py'),
                                     'vad_nb.methods.ddl.DDL.load': ('methods.ddl.html#ddl.load', 'vad_nb/methods/ddl.py'),
                                     'vad_nb.methods.ddl.DDL.names': ('methods.ddl.html#ddl.names', 'vad_nb/methods/ddl.py'),
+                                    'vad_nb.methods.ddl.DDL.prepare': ('methods.ddl.html#ddl.prepare', 'vad_nb/methods/ddl.py'),
                                     'vad_nb.methods.ddl.DDL.reconstruct': ('methods.ddl.html#ddl.reconstruct', 'vad_nb/methods/ddl.py'),
                                     'vad_nb.methods.ddl.DDL.reconstruct_stream': ( 'methods.ddl.html#ddl.reconstruct_stream',
                                                                                    'vad_nb/methods/ddl.py'),
