@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: figures test lab readme clean
+.PHONY: figures test lab docs readme broken clean
 
 figures: .venv/ready          ## train on the built-in scene and draw figures 4 to 8 (see runs/ and figures/)
 	$(BIN)/vad-nb figures --out figures-here
@@ -14,8 +14,14 @@ test: .venv/ready             ## exported modules in sync, notebooks clean, ever
 lab: .venv/ready              ## read and run the notebooks
 	$(BIN)/jupyter lab nbs/index.ipynb
 
+docs: .venv/ready             ## the documentation site, in _docs/site/index.html; reads offline
+	$(BIN)/python docs/build.py _docs/site
+
 readme: .venv/ready           ## README.md from nbs/index.ipynb
 	$(BIN)/python tests/readme.py
+
+broken: .venv/ready           ## docs/broken_inputs.md: what is said to each broken file
+	$(BIN)/python tests/broken.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vad_nb needs Python 3.10 or newer: make PYTHON=/path/to/python3 ...")'
@@ -26,4 +32,4 @@ readme: .venv/ready           ## README.md from nbs/index.ipynb
 	touch $@
 
 clean:                        ## remove the environment and what was made here
-	rm -rf .venv runs figures-here build *.egg-info
+	rm -rf .venv runs figures-here build _docs *.egg-info

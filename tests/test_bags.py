@@ -128,7 +128,7 @@ def test_synthetic_difficulty_moves_the_look_alikes():
     easy, hard = synthetic_bags(0.), synthetic_bags(1.)
     assert np.array_equal(easy.train[0].features, hard.train[0].features)                       # abnormal videos are the same
     assert sum(not np.array_equal(a.features, b.features) for a, b in zip(easy.train, hard.train)) > 10
-    assert len(easy.train) == 160 and sum(map(len, easy.labels.values())) == 16 * sum(map(len, easy.test))
+    assert len(easy.train) == 260 and sum(map(len, easy.labels.values())) == 16 * sum(map(len, easy.test))
 
 
 def test_distance_leaves_the_own_video_out():

@@ -10,7 +10,7 @@ from tiny_benchmarks import (LABELS, LENGTH, RANGES, UCSD, expected, tiny_frames
 
 from vad_nb.core import SettingsError
 from vad_nb.data import benchmarks, synthetic
-from vad_nb.data.benchmarks import (EXPECTED, Findings, clip_name, doctor, download, find_layout, frame_mask_labels, inspect, load_benchmark,
+from vad_nb.data.benchmarks import (EXPECTED, Findings, clip_name, doctor, download, frame_mask_labels, inspect, load_benchmark,
                                     parse_gt_frames, read_npy, unpack)
 
 

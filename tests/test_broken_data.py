@@ -1,6 +1,4 @@
 """Broken pictures, videos, labels, masks, layouts and archives: each must be a typed error that names the file, what was expected and what was found.
-
-The table of cases is also a list for the documentation: `table()` gives (name, message) for each.
 """
 import errno
 import io
@@ -8,15 +6,14 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from scipy.io import savemat
+from broken import Cases, change, half, provoke
 from tiny_benchmarks import (LENGTH, RANGES, UCSD, cell, expected, lying_capture, tiny_frames, tiny_masks, write_ano_pred, write_avenue, write_images,
                              write_mat, write_ped2, write_video)
 
@@ -25,35 +22,12 @@ from vad_nb.data import benchmarks, video
 from vad_nb.data.benchmarks import doctor, download, load_benchmark, unpack
 from vad_nb.data.video import clip_sources, open_clip, window_indices
 
-CASES = []
-
-
-@dataclass(frozen=True)
-class Case:
-    name:str
-    words:tuple        # must stand in the error's text: the file, the expectation, the find
-    run:callable       # (folder, patch): makes the broken thing and uses it; must raise
-    kind:type          # the error's type
-    doctor:str = None  # a benchmark whose copy in `folder` the doctor must call ill, without raising
-
-
-def case(name, *words, kind=DataError, doctor=None):
-    def add(run):
-        CASES.append(Case(name, words, run, kind, doctor))
-        return run
-    return add
-
-
-def change(path, edit):
-    path.write_bytes(edit(path.read_bytes()))
-    return path
-
-
-def half(whole):
-    return whole[:len(whole)//2]
+case = CASES = Cases()
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------------------------
+
+case.section = "Pictures"
 
 def broken_picture(suffix, edit):
     def run(folder, patch):
@@ -99,6 +73,8 @@ def _(folder, patch):
 
 
 # --- numbering ------------------------------------------------------------------------------------------------------------------------
+
+case.section = "Numbering of frames"
 
 @case("missing frame", "clip", "every frame", "004.png missing")
 def _(folder, patch):
@@ -158,6 +134,8 @@ def _(folder, patch):
 
 
 # --- video files ----------------------------------------------------------------------------------------------------------------------
+
+case.section = "Video files"
 
 def broken_video(name, codec, edit, length=None):
     def run(folder, patch):
@@ -227,6 +205,8 @@ def _(folder, patch):
 
 # --- the cache ------------------------------------------------------------------------------------------------------------------------
 
+case.section = "The cache"
+
 class FullDisk(io.FileIO):
     "A file on a disk with room for 2,000 bytes."
     def write(self, data):
@@ -278,6 +258,8 @@ def _(folder, patch):
 
 
 # --- benchmarks -----------------------------------------------------------------------------------------------------------------------
+
+case.section = "Data sets: what is there"
 
 def set_case(name, *words, write=write_ped2, labels=UCSD, source=None, as_set="ped2", **facts):
     "A tiny benchmark, damaged by the decorated function, then loaded; the doctor must see it too."
@@ -354,6 +336,8 @@ def _(root):
 
 # --- UCSD's label script
 
+case.section = "Labels: UCSD's script"
+
 def script(edit):
     def damage(root):
         path = root/"UCSDped2/Test/UCSDped2.m"
@@ -378,6 +362,8 @@ def _(root):
 
 
 # --- masks as labels
+
+case.section = "Labels: masks"
 
 @set_case("masks of a clip are missing", "set", "masks of clip 02", "none", source="masks")
 def _(root):
@@ -425,6 +411,8 @@ def _(folder, patch):
 
 # --- .mat files
 
+case.section = "Labels: .mat"
+
 def with_mat(damage):
     def run(root):
         shutil.rmtree(root/"testing/test_pixel_mask")
@@ -449,6 +437,8 @@ ped2_mat("mat range behind the end of the clip", "frames 1 to 8", "1:9")(lambda 
 
 
 # --- arrays of labels
+
+case.section = "Labels: arrays"
 
 def ped2_npy(name, *words):
     def add(make):
@@ -494,6 +484,8 @@ def _(root):
 
 
 # --- Avenue
+
+case.section = "Labels: Avenue"
 
 def avenue(name, *words, **options):
     return set_case(name, *words, write=write_avenue, labels=("volLabel", "ano_pred"), as_set="avenue", **options)
@@ -541,6 +533,8 @@ def _(root):
 
 
 # --- names, archives, downloads
+
+case.section = "Names, downloads and archives"
 
 @case("unknown data set", "'ped3'", "ped2", kind=SettingsError)
 def _(folder, patch):
@@ -616,21 +610,10 @@ archive_case("web page under the name of an archive", "bad.zip", "a whole archiv
 
 # --- the tests ------------------------------------------------------------------------------------------------------------------------
 
-def provoke(one, folder, patch):
-    "Run a case in an empty folder with a cache of its own; its error."
-    patch.setenv("VAD_NB_CACHE", str(folder/"cache"))
-    with pytest.raises(one.kind) as caught:
-        one.run(folder, patch)
-    return caught.value
-
-
 @pytest.mark.parametrize("one", CASES, ids=lambda one: one.name)
 @pytest.mark.filterwarnings("error")
 def test_broken_input(one, tmp_path, monkeypatch):
     error = provoke(one, tmp_path, monkeypatch)
-    assert isinstance(error, VadNbError) and "\n" not in str(error)
-    assert not [word for word in one.words if word not in str(error)], str(error)
-    assert not list(tmp_path.rglob("*.part")), "something half-written stayed"
     for stored in (tmp_path/"cache").rglob("*.npy"):  # clips opened before the broken one: whole, or not there
         assert np.load(stored, allow_pickle=False).ndim == 4
     assert not list(tmp_path.parent.rglob("outside.txt")) and not Path("/outside.txt").exists() and not Path("owned").exists()
@@ -672,17 +655,3 @@ def test_random_damage_is_refused_or_harmless(seed, tmp_path, monkeypatch):
     except VadNbError as error:
         assert "\n" not in str(error)
     assert str(doctor(name, root)) and not list(tmp_path.rglob("*.part"))
-
-
-def table():
-    "(name, message) of every case, with folders shortened: for the documentation."
-    rows = []
-    for one in CASES:
-        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            rows.append((one.name, str(provoke(one, Path(folder), patch)).replace(folder, "...")))
-    return rows
-
-
-if __name__ == "__main__":
-    for name, message in table():
-        print(f"{name}\n    {message}")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from vad_nb.cli import FIGURES, main
+from vad_nb.methods.weak_study import MAIN, METRICS, read_study, write_study
+from vad_nb.results import read_results
 
 
 def command(capsys, *words):
@@ -22,6 +24,12 @@ def command(capsys, *words):
     (["train", "ddl", "--set", "epoch=3", "--out", "x"], "expected one of"),
     (["train", "ddl", "--data", "ped2", "--root", "/nowhere", "--out", "x"], "/nowhere"),
     (["train", "ddl", "--device", "abacus", "--out", "x"], "abacus"),
+    (["train", "mil", "--out", "x"], "synthetic-ws"),
+    (["train", "ddl", "--data", "synthetic-ws", "--out", "x"], "clips of frames"),
+    (["train", "xel", "--host", "ddl", "--data", "synthetic-ws", "--out", "x"], "mil+xel"),
+    (["train", "xel", "--data", "shanghaitech-ws", "--root", "/nowhere", "--out", "x"], "/nowhere"),
+    (["train", "xel", "--data", "ped2-ws-11", "--out", "x"], "0 to 9"),
+    (["train", "xel", "--data", "synthetic-ws", "--set", "losses=some", "--out", "x"], "both, validation or margin"),
     (["score", "/nowhere", "--out", "x.csv"], "/nowhere/config.json"),
     (["evaluate", "/nowhere.csv"], "nowhere.csv"),
     (["evaluate", "/nowhere.csv", "--protocol", "guess"], "expected"),
@@ -48,6 +56,25 @@ def test_labels_file_in_place_of_data(capsys, tmp_path):
     assert code == 0 and "micro_auc" in out and (tmp_path / "roc.png").exists()
     report = json.loads((tmp_path / "out.json").read_text())["reports"][0]
     assert report["metrics"]["micro_auc"]["value"] == pytest.approx(1.0)
+
+
+def test_weakly_supervised_from_training_to_a_row_of_results(capsys, tmp_path):
+    data = ["--data", "synthetic-ws"]
+    code, out, _ = command(capsys, "train", "xel", "--host", "arnet", *data, "--set", "epochs=4", "update=batch", "--out", tmp_path / "run")
+    assert code == 0 and "arnet+xel" in out
+    assert command(capsys, "score", tmp_path / "run", *data, "--out", tmp_path / "s.csv")[0] == 0
+    code, out, _ = command(capsys, "evaluate", tmp_path / "s.csv", *data, "--threshold", "0.5", "--record", tmp_path / "results.csv")
+    row = read_results(tmp_path / "results.csv")[0]
+    assert code == 0 and (row["method"], row["variant"], row["data"], row["real"], row["epochs"]) == ("arnet+xel", "both-batch", "synthetic-ws", "False", "4") and float(row["far"]) >= 0
+
+
+def test_study_goes_on(capsys, tmp_path):
+    words = ["study", "--data", "synthetic-ws-0", "--seeds", "1", "--out", tmp_path / "xel.csv"]
+    assert read_study(tmp_path / "xel.csv") == []
+    fill = dict(data="synthetic-ws-0", bug="-", preset="smoke", random_seed=0, steps=1, seconds=1, commit="", roc="0 1", **dict.fromkeys(METRICS, .5))
+    write_study(tmp_path / "xel.csv", [dict(fill, host=one.host, losses=one.losses, update=one.update) for one in MAIN])
+    code, out, _ = command(capsys, *words)
+    assert code == 0 and "6 trainings" in out
 
 
 def test_help_teaches_and_is_quick():

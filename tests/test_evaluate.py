@@ -239,9 +239,9 @@ def test_a_benchmark_gives_labels_source_and_clips(files):
     paths, _, _ = files
     _, labels = example()
     clips = tuple(SimpleNamespace(name=name, frames=np.random.default_rng(0).integers(0, 9, (60, 2, 2, 1), dtype=np.uint8), fps=10.) for name in labels)
-    benchmark = SimpleNamespace(labels=labels, label_source="exact", real=False, test=clips)
+    benchmark = SimpleNamespace(labels=labels, label_source="exact", real=False, test=clips, name="built in")
     report = evaluate_files(paths[:1], benchmark, "sultani", draws=5, progress=False).reports[0]
-    assert report.conditions.label_source == "exact" and report.conditions.real is False
+    assert report.conditions.label_source == "built in (exact)" and report.conditions.real is False
     assert "difference" in report["micro_auc"].floors and "alarms_per_hour" in report.numbers
 
 
@@ -253,6 +253,25 @@ def test_files_that_lack_frames_by_declaration(files):
         evaluate_files([short], labels, draws=5, progress=False)
     report = evaluate_files([short], labels, "memae", lacking=(8, 7), draws=5, progress=False).reports[0]
     assert float(report["micro_auc"]) == pytest.approx(float(quick(whole, truth, "memae")["micro_auc"]), abs=1e-12)
+
+
+def test_selection_is_not_claimed_for_scores_of_unknown_origin(files):
+    paths, labels, folder = files
+    (folder / "theirs.csv").write_bytes(paths[0].read_bytes())
+    ours, theirs = evaluate_files([paths[0], folder / "theirs.csv"], labels, draws=20, progress=False).reports
+    assert "selection: last epoch" in str(ours) and "selection: not stated" in str(theirs)
+    assert float(compare(ours, theirs)["micro_auc"]) == 0     # still the same protocol
+
+
+def test_what_was_read_otherwise_stands_in_the_report_and_the_spread_drops_what_is_lacking(files):
+    paths, labels, folder = files
+    whole, truth = example(1)
+    (folder / "bare.csv").write_text("score\n" + "".join(f"{value}\n" for name in truth for value in whole.frames[name][8:-7].tolist()))
+    found = evaluate_files([folder / "bare.csv"], labels, lacking=(8, 7), with_spread=True, draws=5, progress=False)
+    assert "one column of scores" in str(found) and "first 8 and last 7" in str(found)
+    unnamed = [one for one in found.spreads[0].reports if one.conditions.protocol.name == "-"]
+    assert {one.conditions.protocol.trim for one in unnamed} == {(8, 7)} and unnamed[0].conditions.frames == 8 * 45
+    assert float(unnamed[0]["micro_auc"]) == pytest.approx(float(quick(whole, truth, Protocol("x", trim=(8, 7)))["micro_auc"]), abs=1e-12)
 
 
 def ped2(data_folder):

@@ -5,22 +5,30 @@ import numpy as np
 import pytest
 
 from vad_nb.core import DataError, SettingsError, VadNbError
+from vad_nb.data.bags import load_weak
 from vad_nb.data.benchmarks import load_benchmark
 from vad_nb.methods.catalog import METHODS, make_method, open_run, score_run
+from vad_nb.methods.mil import HOSTS
+from vad_nb.methods.xel import BANKED
 from vad_nb.train import Run
 
-QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=2, batch_size=16)}
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    whole = load_benchmark("synthetic")
-    return replace(whole, train=whole.train[:1], test=whole.test[:2])
+QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=2, batch_size=16),
+         "mulde": dict(units=(16, 16), epochs=2, batch_size=200, features="pace,width+appearance", window=5, aggregate="gmm3")}
+WEAK = {*HOSTS, *BANKED}
+QUICK |= {name: dict(epochs=8) for name in WEAK}
 
 
 @pytest.fixture(scope="module", params=sorted(METHODS))
 def name(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def benchmark(name):
+    if name in WEAK:
+        return load_weak("synthetic-ws")
+    whole = load_benchmark("synthetic")
+    return replace(whole, train=whole.train[:1], test=whole.test[:2])
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +41,7 @@ def trained(name, benchmark, tmp_path_factory):
 def test_scores_are_finite_one_a_frame(trained, benchmark):
     for clip in benchmark.test:
         scores = trained[0].score(clip)
-        assert scores.shape == (len(clip),) and scores.dtype == np.float64 and np.isfinite(scores).all() and scores.std() > 0
+        assert scores.shape == (len(benchmark.labels[clip.name]),) and scores.dtype == np.float64 and np.isfinite(scores).all() and scores.std() > 0
 
 
 def test_a_stored_run_scores_the_same(trained, benchmark):
@@ -64,6 +72,12 @@ def test_an_empty_benchmark_is_refused(name, benchmark, tmp_path):
     with pytest.raises(VadNbError):
         make_method(name, overrides=QUICK.get(name), device="cpu").fit(replace(benchmark, train=()), Run(tmp_path))
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_the_wrong_kind_of_data_is_refused(name, trained, benchmark):
+    other = load_benchmark("synthetic").test[:1] if name in WEAK else load_weak("synthetic-ws").test[:1]
+    with pytest.raises(SettingsError, match="synthetic-ws" if name in WEAK else "frames"):
+        score_run(trained[1].path, other, "cpu", progress=False)
 
 
 def test_an_unfinished_run_cannot_be_opened(name, trained, tmp_path):

@@ -1,6 +1,6 @@
 "The three hosts: losses against loops, padding that counts nowhere, the two bugs of the official code."
 import itertools
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_mil_loss_is_the_sum_over_pairs(seed, pairing):
     else:
         for a in range(3):
             total += (max(0, 1 - bags[a].max() + bags[a + 3].max()) + 8e-5 * sum((bags[a][j] - bags[a][j + 1]) ** 2 for j in range(lengths[a] - 1)) + 8e-5 * bags[a].sum()) / 3
-    assert torch.isclose(mil_loss(s, mask, abnormal, pairing), total)
+    assert torch.isclose(mil_loss(s, mask, abnormal, pairing), total / 3 if pairing == "all" else total)   # the published sum over 3 abnormal videos
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -80,6 +80,16 @@ def test_two_means_finds_what_scikit_learn_finds():
         assert np.isclose(np.linalg.norm(known.cluster_centers_[0] - known.cluster_centers_[1]), distance[i].item(), rtol=1e-4)
 
 
+def test_two_means_finds_the_event_though_units_are_dropped():
+    "With 60 % of the units dropped some clip is always far from all: no group may be that one alone."
+    generator = torch.Generator().manual_seed(0)
+    z = torch.relu(torch.randn(20, 40, 128, generator=generator))
+    z[:, :8, :40] += 2                                                     # the event: 8 of 40 clips
+    z = z * (torch.rand(z.shape, generator=generator) < .4) / .4
+    split, _ = two_means(z, torch.ones(20, 40, dtype=torch.bool), generator)
+    assert ((split[:, :8].mean(1) - split[:, 8:].mean(1)).abs() == 1).all()
+
+
 def test_srf_loss_is_the_loop_over_videos():
     s, z, mask, abnormal, lengths = batch(4)
     found = srf_loss(s, z, mask, abnormal, torch.Generator().manual_seed(3))
@@ -87,8 +97,7 @@ def test_srf_loss_is_the_loop_over_videos():
     total = 0
     for i in range(6):
         b, v = split[i, :lengths[i]], s[i, :lengths[i]]
-        cosine = [(b @ v.to(b.dtype)) / (b.norm() * v.norm()).clamp(min=1e-8) for b in (b.to(v.dtype), 1 - b.to(v.dtype))]
-        y = (b if cosine[0] >= cosine[1] else 1 - b) * abnormal[i]
+        y = (b if v[b == 1].mean() >= v[b == 0].mean() else 1 - b) * abnormal[i]
         total += ((v - y) ** 2).mean() + .05 * (1 / (distance[i] + 1e-8) if abnormal[i] else min(distance[i], 1))
     assert torch.isclose(found, total / 3)
 
@@ -105,14 +114,43 @@ def test_gradient_flows_through_the_centres_unless_the_bug_is_on():
             assert z.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("orientation", ["mean", "cosine"])
+def test_orientation_is_the_loop_over_videos(orientation):
+    s, _, mask, _, lengths = batch(2)
+    split = (torch.rand(mask.shape, generator=torch.Generator().manual_seed(5)) < .5).float() * mask
+    found = orient(split, s, mask, orientation)
+    for i, length in enumerate(lengths):
+        b, v = split[i, :length].double(), s[i, :length]
+        one, other = (b @ v / b.sum(), (1 - b) @ v / (1 - b).sum()) if orientation == "mean" else (torch.cosine_similarity(b, v, 0), torch.cosine_similarity(1 - b, v, 0))
+        if 0 < b.sum() < length:
+            assert torch.equal(found[i, :length].double(), b if one >= other else 1 - b)
+        assert not found[i, length:].any()
+
+
 def test_official_complement_never_flips():
     generator = torch.Generator().manual_seed(0)
     split = (torch.rand(2000, 32, generator=generator) < .5).float()
     scores, mask = torch.rand(2000, 32, generator=generator), torch.ones(2000, 32, dtype=torch.bool)
-    assert torch.equal(orient(split, scores, mask, official_bug=True), split)
+    official = torch.cosine_similarity(split - 1, scores, dim=1) > torch.cosine_similarity(split, scores, dim=1)    # b - 1 for the complement
+    assert not official.any() and torch.equal(orient(split, scores, mask, "never"), split)
     flipped = (orient(split, scores, mask) != split).any(1)
     assert 500 < flipped.sum() < 1500
     assert torch.equal(orient(split, scores, mask)[flipped], 1 - split[flipped])
+
+
+def test_cosine_prefers_the_larger_group_and_the_mean_does_not():
+    split, mask = (torch.arange(32) < 28).float()[None], torch.ones(1, 32, dtype=torch.bool)
+    scores = .5 + .3 * (1 - split)                                        # the four clips of the event score higher
+    assert torch.equal(orient(split, scores, mask, "cosine"), split) and torch.equal(orient(split, scores, mask, "mean"), 1 - split)
+
+
+def test_pseudo_labels_are_turned_only_after_a_while():
+    settings = load_preset(HOSTS["srf"].settings_class, "smoke", dict(epochs=10, dropout=0.))
+    s, z, mask, abnormal, _ = batch(3)
+    early, late = (settings.loss(s, z, mask, abnormal, torch.Generator().manual_seed(1), settled) for settled in (False, True))
+    assert early == srf_loss(s, z, mask, abnormal, torch.Generator().manual_seed(1), "never") and late == srf_loss(s, z, mask, abnormal, torch.Generator().manual_seed(1), "mean") != early
+    objective = WeakObjective(settings, Videos(synthetic_bags().train))
+    assert objective.total == 10 * 6
 
 
 def test_equal_clips_do_not_break_the_clustering():
@@ -170,6 +208,8 @@ def test_same_seed_same_bytes_and_resume(name, tmp_path):
 def test_wrong_input_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="pairing"):
         MIL(MILSettings(pairing="some"))
+    with pytest.raises(SettingsError, match="orientation"):
+        HOSTS["srf"](replace(HOSTS["srf"].settings_class(), orientation="up"))
     method = MIL(load_preset(MILSettings, "smoke", dict(epochs=1)))
     method.fit(synthetic_bags(), Run(tmp_path / "run"))
     with pytest.raises(TrainingError, match="16"):

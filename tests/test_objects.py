@@ -144,7 +144,7 @@ def test_official_json_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("content, words", [
-    ("{", "JSON"), (b"\x80\x04\x95pickle", "JSON"), ("[1, 2]", "frame paths"), ('{"01/abc.jpg": {}}', "01/000.jpg"), ('{"000.jpg": {}}', "01/000.jpg"),
+    ("{", "JSON"), (b"\x80\x04\x95pickle", "text"), ("[1, 2]", "frame paths"), ('{"01/abc.jpg": {}}', "01/000.jpg"), ('{"000.jpg": {}}', "01/000.jpg"),
     ('{"01/000.jpg": [1]}', "numbered tracks"), ('{"01/000.jpg": {"a": {"box": [0, 0, 1, 1]}}}', "numbered tracks"),
     ('{"01/000.jpg": {"1": {"box": [0, 0, 1]}}}', "four numbers"), ('{"01/000.jpg": {"1": {"boxes": []}}}', "numbered tracks"),
     ('{"01/003.jpg": {"1": {"box": [0, 0, 20, 30]}}}', "01/003.jpg"), ('{"01/003.jpg": {"1": {"box": [0.5, 0, 0.2, 0.3]}}}', "01/003.jpg"),

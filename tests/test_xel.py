@@ -72,14 +72,14 @@ def test_batch_wise_overwrites_only_the_rows_of_the_batch():
     objective(items)
     changed = (objective.bank != before).nonzero()[:, 0].tolist()
     assert changed and set(changed) <= {2, 30, 99}
-    for row in range(100):
+    for row in range(200):
         video = videos.normal_ids[row]
         assert videos.starts[video] <= objective.bank[row] < videos.starts[video] + videos.lengths[video]
     objective.begin_epoch()
     assert torch.equal(objective.bank[[0, 1]], before[[0, 1]])
 
 
-@pytest.mark.parametrize("losses", ["validation", "margin", "both", "none"])
+@pytest.mark.parametrize("losses", ["validation", "margin", "both"])
 def test_gradient_of_the_bank(losses):
     objective, videos = make(losses=losses, dropout=0.)
     objective.step = objective.warm_up

@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
-           'settings_of', 'run_doctor', 'run_download', 'run_train', 'run_score', 'score_file', 'run_evaluate',
-           'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
+           'settings_of', 'run_doctor', 'run_download', 'run_train', 'score_clips', 'run_score', 'make_overlay',
+           'run_alarms', 'score_file', 'run_evaluate', 'run_regions', 'run_study', 'run_report', 'run_figures',
+           'run_sweep', 'run_bench', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
-import argparse, os, sys
+import argparse, os, sys, warnings
 from importlib import import_module
 from pathlib import Path
 
 from .core import SettingsError, VadNbError, presets
 
 # %% ../nbs/90_cli.ipynb #005-90_cli
-COMMANDS = {}
+COMMANDS:dict = {}
 def argument(*names, **options): return names, options
 def command(
     text:str,      # what it does, in one line
@@ -28,7 +29,7 @@ def command(
     return add
 
 # %% ../nbs/90_cli.ipynb #007-90_cli
-DATA_SETS = "synthetic (built in), ped1, ped2, avenue, avenue-part, shanghaitech, folder (normal videos)"
+DATA_SETS = "synthetic (built in), ped1, ped2, avenue, avenue-part, shanghaitech, folder (one's own videos); weakly supervised: synthetic-ws, shanghaitech-ws, ped2-ws"
 DATA = (argument("--data", default="synthetic", metavar="NAME", help=DATA_SETS),
         argument("--root", metavar="DIR", help="its folder; without it the one inside VAD_NB_DATA"))
 PRESET = argument("--preset", default="smoke", help=f"a section of settings.ini: {', '.join(presets())} (default smoke)")
@@ -63,87 +64,188 @@ def run_download(arguments) -> int:
 
 # %% ../nbs/90_cli.ipynb #011-90_cli
 @command("train a method on a data set's normal clips",
-         argument("method", help="ddl"), *DATA, PRESET, SET, DEVICE,
+         argument("method", help="ddl or mulde; weakly supervised: mil, srf, arnet, xel"), *DATA, PRESET, SET, DEVICE,
+         argument("--host", default="mil", help="what xel is put around: mil, srf, arnet (default mil)"),
          argument("--seed", type=int, default=0, metavar="N", help="random seed (default 0)"),
          argument("--out", required=True, metavar="RUN", help="folder for the run"),
          argument("--resume", action="store_true", help="go on with the training in RUN"))
 def run_train(arguments) -> int:
     "Train a method into a run."
-    from vad_nb.data.benchmarks import load_benchmark
-    from vad_nb.methods.catalog import make_method
+    from vad_nb.data.bags import load_data
+    from vad_nb.methods.catalog import check_clips, make_method
     from vad_nb.processes import join, own_folder
     from vad_nb.train import Run
-    method = make_method(arguments.method, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
-    benchmark = load_benchmark(arguments.data, arguments.root)
-    print(f"{arguments.method} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
+    name = f"{arguments.host}+xel" if arguments.method == "xel" else arguments.method
+    method = make_method(name, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
+    benchmark = load_data(arguments.data, arguments.root)
+    check_clips(method, benchmark.train)
+    print(f"{name} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
     run = method.fit(benchmark, Run(own_folder(arguments.out)), arguments.seed, arguments.resume, arguments.preset)
     print(f"trained in {run.manifest['seconds']:.0f} s, {run.manifest['steps']} steps; the run is in {run.path}")
+    if not getattr(method, "bags", False):
+        score_clips(run.path, benchmark, benchmark.train, str(method.device)).write_csv(run.path/"normal_scores.csv")   # for thresholds
     return 0
 
+def score_clips(run, benchmark, clips, device): # Scores
+    "Scores of a benchmark's clips, with what the table of results and the alarms need to know."
+    from vad_nb.methods.catalog import score_run
+    scores = score_run(run, clips, device)
+    scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint, fps={clip.name: clip.fps for clip in clips if hasattr(clip, "fps")})
+    return scores
+
 # %% ../nbs/90_cli.ipynb #012-90_cli
-@command("give every frame of a data set's test clips an anomaly score",
+@command("give every frame of a data set's test clips, or of one's own videos, an anomaly score",
          argument("run", metavar="RUN", help="folder of a finished training"), *DATA, DEVICE,
          argument("--out", required=True, metavar="CSV", help="the scores: video,frame,score"),
          argument("--video", metavar="FILE", help="a video file in place of a data set, scored while it is decoded"),
          argument("--causal", action="store_true", help="with --video: frame by frame, as a camera delivers them"),
-         argument("--compile", action="store_true", help="with --video: torch.compile first, worth a minute on a GPU"))
+         argument("--compile", action="store_true", help="with --video: torch.compile first, worth a minute on a GPU"),
+         argument("--overlay", metavar="FILE", help="also a video of one clip: input, reconstruction, error, score (.webm; .mp4 with PyAV)"),
+         argument("--clip", metavar="NAME", help="which clip the overlay shows (default: the one with the highest score)"))
 def run_score(arguments) -> int:
     "Write the scores of a run."
     if arguments.video: return score_file(arguments)
     if arguments.causal or arguments.compile: raise SettingsError(f"--{'causal' if arguments.causal else 'compile'}: expected --video FILE with it")
-    from vad_nb.data.benchmarks import load_benchmark
-    from vad_nb.methods.catalog import score_run
+    from vad_nb.data.bags import load_data
     from vad_nb.processes import join, rank_and_count
-    benchmark, device = load_benchmark(arguments.data, arguments.root), str(join(arguments.device))
-    if not benchmark.test: raise SettingsError(f"data {arguments.data!r}: expected test clips to score, found none")
-    scores = score_run(arguments.run, benchmark.test, device)
+    benchmark, device = load_data(arguments.data, arguments.root), str(join(arguments.device))
+    clips = benchmark.train if benchmark.name == "folder" else benchmark.test
+    scores = score_clips(arguments.run, benchmark, clips, device)
     if rank_and_count()[0]: return 0   # the first process writes
-    scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
     print(f"{len(scores)} frames of {len(scores.frames)} clips scored: {scores.write_csv(arguments.out)}")
+    if arguments.overlay: print(make_overlay(arguments.run, clips, scores, benchmark.labels, arguments.overlay, arguments.clip, arguments.device))
     return 0
 
-# %% ../nbs/90_cli.ipynb #013-90_cli
+def make_overlay(run, clips, scores, labels, path, name=None, device=None): # Path
+    "The overlay of one scored clip, with the threshold of the run's normal scores where they are."
+    from vad_nb.alarms import fit_threshold
+    from vad_nb.methods.catalog import open_run
+    from vad_nb.overlay import overlay_clip
+    from vad_nb.score import Scores
+    name, normal = name or max(scores.frames, key=lambda one: scores.frames[one].max()), Path(run)/"normal_scores.csv"
+    clip = next((clip for clip in clips if clip.name == name), None)
+    if clip is None: raise SettingsError(f"--clip {name}: expected one of {', '.join(clip.name for clip in clips)}")
+    threshold = fit_threshold(Scores.read_csv(normal)).value if normal.exists() else None
+    return overlay_clip(open_run(run, device), clip, path, scores.frames[name], threshold, labels.get(name))
+
+# %% ../nbs/90_cli.ipynb #014-90_cli
+@command("turn scores into alarms, with a threshold from the scores of normal video",
+         argument("scores", metavar="CSV", help="scores of new video: video,frame,score"),
+         argument("--normal", required=True, metavar="CSV", help="scores of normal video; a training leaves them in RUN/normal_scores.csv"),
+         argument("--quantile", type=float, default=.99, metavar="Q", help="part of the normal frames that stay below the threshold (default 0.99)"),
+         argument("--smoothing", default="none", help="filter of the scores: none, median17, gaussian3, ... (default none)"),
+         argument("--causal", action="store_true", help="a filter that sees no future, as on a live camera"),
+         argument("--join", type=int, default=10, metavar="FRAMES", help="alarms at most so far apart are one (default 10)"),
+         argument("--data", metavar="NAME", help="measure the alarms against the labels of this data set"), argument("--root", metavar="DIR", help="its folder"),
+         argument("--labels", metavar="CSV", help="or against frame labels video,frame,label"),
+         argument("--out", required=True, metavar="CSV", help="the alarms, an interval a row; a .json with all details is written beside it"))
+def run_alarms(arguments) -> int:
+    "Write alarms for scored video."
+    from vad_nb.alarms import fit_threshold, measure_alarms, write_alarms
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.score import Scores, read_labels_csv
+    labels = read_labels_csv(arguments.labels) if arguments.labels else load_benchmark(arguments.data, arguments.root).labels if arguments.data else None
+    scores = Scores.read_csv(arguments.scores, labels)
+    threshold = fit_threshold(Scores.read_csv(arguments.normal), arguments.quantile, arguments.smoothing, arguments.causal, arguments.join)
+    alarms = write_alarms(arguments.out, scores, threshold, labels)
+    print(threshold)
+    if labels: print("on these labels: " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measure_alarms(scores, threshold, labels).items()))
+    for alarm in alarms: print(f"{alarm.video}: frames {alarm.first} to {alarm.last}" + (f", {alarm.start:.1f} to {alarm.end:.1f} s" if alarm.start == alarm.start else "") + f", highest score {alarm.score:.4g}")
+    print(f"{len(alarms)} alarm{'s'*(len(alarms) != 1)} in {len(scores)} frames: {arguments.out}")
+    return 0
+
+# %% ../nbs/90_cli.ipynb #015-90_cli
 def score_file(arguments) -> int:
     "Write the scores of a video file."
     from vad_nb.stream import score_video
     scored = score_video(arguments.run, arguments.video, arguments.device, arguments.causal, arguments.compile)
     print(f"{scored}\n{len(scored.scores)} frames of 1 clip scored: {scored.scores.write_csv(arguments.out)}")
+    if arguments.overlay:
+        from vad_nb.data.video import open_clip
+        print(make_overlay(arguments.run, [open_clip(arguments.video)], scored.scores, {}, arguments.overlay, device=arguments.device))
     return 0
 
-# %% ../nbs/90_cli.ipynb #015-90_cli
+# %% ../nbs/90_cli.ipynb #017-90_cli
 @command("compare score files with frame labels: numbers with intervals and floors",
          argument("scores", nargs="+", metavar="CSV", help="score files, one a method; compared in pairs with the first"), *DATA,
          argument("--labels", metavar="CSV", help="frame labels video,frame,label in place of a data set"),
          argument("--protocol", default="vad-nb", help="how scores become numbers (default vad-nb: raw, all frames)"),
          argument("--spread", action="store_true", help="the same scores under every protocol"),
          argument("--same-method", action="store_true", help="the files are one method under several random seeds"),
+         argument("--lacking", nargs=2, type=int, default=(0, 0), metavar=("FIRST", "LAST"), help="frames without a score at the start and end of each clip, as a window leaves them"),
          argument("--threshold", type=float, help="for the false-alarm and true-positive rates"),
          argument("--json", metavar="FILE", help="write everything there"),
          argument("--plot", metavar="FILE", help="draw the ROC curves: .png, .svg or .pdf"),
          argument("--record", metavar="CSV", help="also add a row for each file to this table of results"))
 def run_evaluate(arguments) -> int:
     "Print numbers for score files; record them where asked."
-    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.data.bags import load_data
     from vad_nb.evaluate import evaluate_files
     from vad_nb.results import record, result_row
     from vad_nb.score import Scores, read_labels_csv
-    labels = arguments.labels or load_benchmark(arguments.data, arguments.root)
-    print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, threshold=arguments.threshold,
+    labels = arguments.labels or load_data(arguments.data, arguments.root)
+    print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, lacking=tuple(arguments.lacking), threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
     if arguments.record:
-        truth, source = (read_labels_csv(labels), Path(labels).name) if arguments.labels else (labels.labels, labels.label_source)
-        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth), truth, source, arguments.threshold))
+        truth, source = (read_labels_csv(arguments.labels), Path(arguments.labels).name) if arguments.labels else (labels.labels, labels.label_source)
+        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth, arguments.lacking), truth, source, arguments.threshold))
     return 0
 
-# %% ../nbs/90_cli.ipynb #017-90_cli
-FIGURES = {"4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping"}
+# %% ../nbs/90_cli.ipynb #018-90_cli
+@command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",
+         argument("what", metavar="WHAT", help="folder of a finished training, folder of <clip>.npy score maps, or boxes.csv: video,frame,x0,y0,x1,y1,score"), *DATA, DEVICE,
+         argument("--json", metavar="FILE", help="write everything there"))
+def run_regions(arguments) -> int:
+    "Print region metrics."
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.evaluate import write_json
+    from vad_nb.localise import evaluate_regions
+    report = evaluate_regions(arguments.what, load_benchmark(arguments.data, arguments.root), arguments.device)
+    print(report)
+    if arguments.json: write_json(report.to_json(), arguments.json)
+    return 0
+
+# %% ../nbs/90_cli.ipynb #020-90_cli
+@command("train every weakly supervised host with and without the hard instance bank, into one table",
+         argument("--data", nargs="+", metavar="NAME", help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"), PRESET,
+         argument("--seeds", type=int, default=5, metavar="N", help="random seeds (default 5; on ped2-ws all ten draws)"),
+         argument("--out", default="figures/data/xel.csv", metavar="CSV", help="the table; what stands in it is not repeated (default figures/data/xel.csv)"))
+def run_study(arguments) -> int:
+    "Fill the table of the study."
+    from vad_nb.methods.weak_study import study
+    rows = study(arguments.out, random_seeds=arguments.seeds, preset=arguments.preset, **{"data": arguments.data} if arguments.data else {})
+    print(f"{len(rows)} trainings in {arguments.out}")
+    return 0
+
+# %% ../nbs/90_cli.ipynb #022-90_cli
+@command("one page about a training: numbers, curves, best and worst clips, error maps, features",
+         argument("run", metavar="RUN", help="folder of a finished training"), *DATA, DEVICE,
+         argument("--protocol", default="vad-nb", help="how scores become numbers (default vad-nb: raw, all frames)"),
+         argument("-o", "--out", required=True, metavar="HTML", help="the page; everything is inside this one file"))
+def run_report(arguments) -> int:
+    "Write the report of a run."
+    from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.report import write_report
+    print(write_report(arguments.run, load_benchmark(arguments.data, arguments.root), arguments.out, arguments.device, arguments.protocol))
+    return 0
+
+# %% ../nbs/90_cli.ipynb #024-90_cli
+FIGURES = {"1": "fig1_gaussian_weight", "2": "fig2_log_gaussian", "3": "fig3_score_block",
+           "4": "fig4_training_effects", "5": "fig5_anomaly_weight", "6": "fig6_conv_block", "7": "fig7_ped2_cyclist", "8": "fig8_avenue_skipping",
+           "xel": "xel_tables"}
 
 @command("draw figures, training what they need",
          argument("names", nargs="*", metavar="FIGURE", help=f"which ones, of {', '.join(FIGURES)} (default all)"), *DATA, PRESET, SET, DEVICE,
          argument("--out", default="figures", metavar="DIR", help="folder for the figures (default figures)"),
-         argument("--runs", default="runs", metavar="DIR", help="folder for the trainings; finished ones are not repeated (default runs)"))
+         argument("--runs", default="runs", metavar="DIR", help="folder for the trainings; finished ones are not repeated (default runs)"),
+         argument("--check", action="store_true", help="draw nothing: compare the figures in DIR with their stored tables, and say what differs"))
 def run_figures(arguments) -> int:
     "Draw figures, training what they need."
+    if arguments.check:
+        from vad_nb.figures.check import check_figures
+        found = check_figures(arguments.out)
+        print(*found, sep="\n")
+        return 1 if any(check.ok is False for check in found) else 0
     from vad_nb.figures.trainings import Trainings
     names = arguments.names or list(FIGURES)
     for name in names:
@@ -153,7 +255,7 @@ def run_figures(arguments) -> int:
     for name in names: print(import_module(f"vad_nb.figures.{FIGURES[name]}").make(trainings, arguments.out), flush=True)
     return 0
 
-# %% ../nbs/90_cli.ipynb #019-90_cli
+# %% ../nbs/90_cli.ipynb #026-90_cli
 @command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
          argument("plan", metavar="PLAN", help="a section [plan PLAN] of settings.ini"), DEVICE,
          argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
@@ -166,7 +268,7 @@ def run_sweep(arguments) -> int:
     sweep(read_plan(arguments.plan), arguments.out, arguments.device, arguments.minutes, arguments.jobs, arguments.cluster)
     return 0
 
-# %% ../nbs/90_cli.ipynb #021-90_cli
+# %% ../nbs/90_cli.ipynb #028-90_cli
 @command("time ours against the same mathematics as published, and beside the machine's limits",
          argument("name", nargs="?", default="all", help="c3dsu, ddl, mulde, xel, data or all (default all)"), DEVICE,
          argument("--preset", default="small", help="sizes of a section of settings.ini (default small)"),
@@ -177,13 +279,18 @@ def run_bench(arguments) -> int:
     races = run_cases(arguments.name, arguments.device, arguments.preset, arguments.json)
     return 0 if all(one.agrees for one in races) else 2
 
-# %% ../nbs/90_cli.ipynb #023-90_cli
+# %% ../nbs/90_cli.ipynb #030-90_cli
 EXAMPLES = """examples:
-  vad-nb figures                                              figures 4 to 8 from networks trained now on the built-in scene
+  vad-nb figures                                              figures 1 to 8 from networks trained now on the built-in scene
   vad-nb doctor ped2 /data/ped2                               is the data set complete?
   vad-nb train ddl --data ped2 --root /data/ped2 --preset small --out runs/ped2
   vad-nb score runs/ped2 --data ped2 --root /data/ped2 --out scores.csv
   vad-nb evaluate scores.csv --data ped2 --root /data/ped2 --spread
+  vad-nb train xel --host srf --data shanghaitech-ws --root /data/shanghaitech --out runs/xel
+one's own camera:
+  vad-nb train ddl --data folder --root normal_videos/ --out runs/camera
+  vad-nb score runs/camera --data folder --root new.mp4 --out scores.csv --overlay new.webm
+  vad-nb alarms scores.csv --normal runs/camera/normal_scores.csv --out alarms.csv
 """
 
 def make_parser() -> argparse.ArgumentParser:
@@ -196,7 +303,7 @@ def make_parser() -> argparse.ArgumentParser:
         for names, options in arguments: one.add_argument(*names, **options)
     return parser
 
-# %% ../nbs/90_cli.ipynb #026-90_cli
+# %% ../nbs/90_cli.ipynb #033-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
 ) -> int:        # exit code: 0, or 2 when the input is to blame
@@ -204,6 +311,7 @@ def main(
     if os.environ.get("LOCAL_RANK", "0") != "0":   # of several processes, the first one speaks
         os.environ["TQDM_DISABLE"], sys.stdout = "1", open(os.devnull, "w")
     arguments = make_parser().parse_args(words)
+    warnings.formatwarning = lambda message, *_: f"vad-nb: {message}\n"
     try: return arguments.function(arguments)
     except VadNbError as error:
         print(f"vad-nb: {error}", file=sys.stderr)

@@ -6,8 +6,7 @@
 __all__ = ['POOLINGS', 'NORMALISATIONS', 'PROTOCOLS', 'Protocol', 'choose_protocol', 'apply_protocol', 'prepare',
            'frame_difference', 'floors', 'Conditions', 'Number', 'text_table', 'plain_json', 'Report', 'write_json',
            'evaluate', 'labels_hash', 'report_notes', 'threshold_from_normal', 'Comparison', 'compare',
-           'spread_protocols', 'Spread', 'spread', 'draw_roc', 'Evaluation', 'read_scores', 'evaluate_files',
-           'save_roc']
+           'spread_protocols', 'Spread', 'spread', 'draw_roc', 'Evaluation', 'evaluate_files', 'save_roc']
 
 # %% ../nbs/22_evaluate.ipynb #002-22_evaluate
 import hashlib, json, warnings
@@ -250,6 +249,7 @@ def evaluate(
     drawn_videos = video_draws(len(labels), draws if len(labels) > 1 else 0, random_seed)
     weights = np.concatenate([np.ones((1, len(labels))), drawn_videos])
     known = [one.provenance for one in seeds]
+    if not any(one.keys() - {"read_as"} for one in known): protocol = replace(protocol, selection="not stated")   # of scores from elsewhere nobody knows it
     method = method or str(known[0].get("method", "scores"))
     prepared = [prepare(one.frames, labels, protocol) for one in seeds]
     each = [measure(frames, weights, metrics, protocol.threshold, fps, method if progress and draws else None) for frames in prepared]
@@ -265,7 +265,7 @@ def evaluate(
         values, kept[name] = runs[:, 0], runs[:, 1:].mean(0)
         over_seeds = tuple(values.mean() + stats.t.ppf((.025, .975), len(values) - 1)*values.std(ddof=1)/len(values)**.5) if len(values) > 1 else None
         numbers[name] = Number(name, float(values.mean()), *interval(kept[name]), conditions, {one: values[name] for one, values in floor.items() if name in values}, over_seeds)
-    return Report(method, numbers, conditions, tuple(report_notes(prepared[0], numbers, conditions)), tuple(known), kept)
+    return Report(method, numbers, conditions, (*dict.fromkeys(note for one in known for note in one.get("read_as", ())), *report_notes(prepared[0], numbers, conditions)), tuple(known), kept)
 
 # %% ../nbs/22_evaluate.ipynb #025-22_evaluate
 def labels_hash(labels:dict) -> str: # 16 hexadecimal digits
@@ -326,7 +326,8 @@ def compare(
 ) -> Comparison:
     "Second minus first, with the interval of the difference over the same draws of videos."
     one, two = first.conditions, second.conditions
-    if replace(one, random_seeds=(), real=None) != replace(two, random_seeds=(), real=None): raise SettingsError("paired comparison: expected two reports with the same labels, protocol and draws, found different ones")
+    def common(known): return replace(known, random_seeds=(), real=None, protocol=replace(known.protocol, selection=""))
+    if common(one) != common(two): raise SettingsError("paired comparison: expected two reports with the same labels, protocol and draws, found different ones")
     differences, better = {}, {}
     both = replace(two, random_seeds=one.random_seeds + two.random_seeds, real=one.real if one.real == two.real else None)
     for name in [name for name in first.numbers if name in second.numbers]:
@@ -338,16 +339,17 @@ def compare(
 
 # %% ../nbs/22_evaluate.ipynb #040-22_evaluate
 def spread_protocols(
-    scenes:bool=False,  # also the median of scenes
-) -> list:              # of Protocol
+    scenes:bool=False,    # also the median of scenes
+    trim:tuple=(0, 0),    # frames dropped where no name says how many
+) -> list:                # of Protocol
     "The named protocols, then pooling x normalisation x smoothing in circulation."
     filters, grid = ("none", "median17", "gaussian3", "gaussian7", "gaussian21"), []
     kinds = [("micro", "none"), ("micro", "per_video_minmax"), ("micro", "per_video_minmax_first"), ("macro_skip", "none"), ("macro_pad01", "none")]
     for pooling, normalisation in kinds + [("median_of_scenes", "none")]*scenes:
         for smoothing in filters:
             if normalisation == "per_video_minmax_first" and smoothing == "none": continue   # without a filter there is no order
-            grid.append(Protocol("-", pooling, normalisation, smoothing))
-    grid += [Protocol("-", smoothing=smoothing, causal=True) for smoothing in ("median17", "gaussian3")]
+            grid.append(Protocol("-", pooling, normalisation, smoothing, trim=trim))
+    grid += [Protocol("-", smoothing=smoothing, causal=True, trim=trim) for smoothing in ("median17", "gaussian3")]
     return [protocol for protocol in PROTOCOLS.values() if scenes or protocol.pooling != "median_of_scenes"] + grid
 
 @dataclass(frozen=True, repr=False)
@@ -372,10 +374,11 @@ def spread(
     scores,                # as for evaluate
     labels:dict,           # clip -> (T,)
     progress:bool=True,    # show a progress bar over the protocols
+    trim:tuple=(0, 0),     # frames that no name drops and the method has no scores for
     **settings,            # as for evaluate: label_source, real, clips, draws, ...
 ) -> Spread:
     "The headline of every protocol for one set of scores."
-    protocols = spread_protocols(len({scene_of(name) for name in labels}) > 1)
+    protocols = spread_protocols(len({scene_of(name) for name in labels}) > 1, trim)
     protocols = [protocol for protocol in protocols if min(map(len, labels.values())) > sum(protocol.trim)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # the table says that the padded macro is biased
@@ -421,16 +424,6 @@ class Evaluation:
         if path is not None: write_json(whole, path)
         return whole
 
-def read_scores(
-    path,                  # csv file
-    labels:dict,           # clip -> (T,)
-    lacking:tuple=(0, 0),  # frames without a score at the start and end of each clip
-) -> Scores:               # full length
-    "Scores from a file, edge scores repeated where the file lacks frames by declaration."
-    if not any(lacking): return Scores.read_csv(path, labels)
-    short = Scores.read_csv(path, {name: label[lacking[0]:len(label) - lacking[1]] for name, label in labels.items()})
-    return Scores({name: pad_edges(values, len(labels[name]), lacking[0]) for name, values in short.frames.items()}, dict(short.provenance, lacking=list(lacking)))
-
 def evaluate_files(
     score_files,              # csv files, one a method; or with `random_seeds` one a random seed of a single method
     labels,                   # csv file `video,frame,label`, or a Benchmark
@@ -449,11 +442,11 @@ def evaluate_files(
 ) -> Evaluation:
     "Score files side by side, paired against the first."
     clips, files = None, [Path(path) for path in score_files]
-    if hasattr(labels, "labels"):      # a Benchmark
-        clips = {clip.name: clip for clip in labels.test}
-        label_source, real, labels = label_source or labels.label_source, labels.real if real is None else real, labels.labels
+    if hasattr(labels, "labels"):      # a Benchmark, or a WeakBenchmark, whose bags have no frames
+        clips = {clip.name: clip for clip in labels.test if hasattr(clip, "fps")}
+        label_source, real, labels = label_source or f"{labels.name} ({labels.label_source})", labels.real if real is None else real, labels.labels
     else: label_source, labels = label_source or Path(labels).name, read_labels_csv(labels)
-    read = [read_scores(path, labels, lacking) for path in files]
+    read = [Scores.read_csv(path, labels, lacking) for path in files]
     settings = dict(label_source=label_source, real=real, clips=clips, threshold=threshold, draws=draws, random_seed=random_seed, progress=progress)
     methods = [one.provenance.get("method", path.stem) for one, path in zip(read, files)]
     if random_seeds: entries = [(read, evaluate(read, labels, protocol, method=str(methods[0]), **settings))]
@@ -461,7 +454,7 @@ def evaluate_files(
         named = [str(method) if methods.count(method) == 1 else f"{method} ({path.stem})" for method, path in zip(methods, files)]
         entries = [(one, evaluate(one, labels, protocol, method=name, **settings)) for one, name in zip(read, named)]
     reports = tuple(report for _, report in entries)
-    spreads = tuple(spread(one, labels, method=report.method, **settings) for one, report in entries) if with_spread else ()
+    spreads = tuple(spread(one, labels, method=report.method, trim=tuple(lacking), **settings) for one, report in entries) if with_spread else ()
     whole = Evaluation(reports, tuple(compare(reports[0], other) for other in reports[1:]), spreads)
     if roc_path is not None: save_roc(roc_path, entries, labels)
     if json_path is not None: whole.to_json(json_path)

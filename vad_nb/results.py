@@ -6,10 +6,10 @@
 __all__ = ['FACTS', 'POOLED', 'COLUMNS', 'IDENTITY', 'result_row', 'read_results', 'record']
 
 # %% ../nbs/24_results.ipynb #002-24_results
-import csv
+import csv, io
 from pathlib import Path
 
-from .core import DataError, write_then_rename
+from .core import DataError, read_text, write_then_rename
 from .evaluate import Protocol, evaluate
 from .score import Scores
 
@@ -46,10 +46,9 @@ def read_results(
     path,    # results.csv
 ) -> list:   # a dict of texts for each row
     "The stored results."
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS: raise DataError(path, f"the columns {', '.join(COLUMNS)}", ", ".join(reader.fieldnames or ()) or "an empty file")
-        return list(reader)
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    if tuple(reader.fieldnames or ()) != COLUMNS: raise DataError(path, f"the columns {', '.join(COLUMNS)}", ", ".join(reader.fieldnames or ())[:200] or "an empty file")
+    return list(reader)
 
 def record(
     path,       # results.csv; made when it is not there

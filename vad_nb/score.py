@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['error_map', 'tile_scores', 'pad_edges', 'smooth', 'read_rows', 'read_numbers', 'read_table', 'name_some',
-           'check_lengths', 'Scores', 'file_hash', 'provenance_path', 'read_provenance', 'read_labels_csv']
+           'check_lengths', 'lacking_hint', 'own_names', 'one_column', 'Scores', 'file_hash', 'provenance_path',
+           'read_provenance', 'read_labels_csv']
 
 # %% ../nbs/21_score.ipynb #002-21_score
 import csv, hashlib, json, math, re, warnings
@@ -77,11 +78,12 @@ def smooth(
 
 # %% ../nbs/21_score.ipynb #025-21_score
 def read_rows(
-    path,         # csv file
-    column:str,   # name of the third column
-) -> tuple:       # three tuples of text: clip names, frames, values; row i stands on line i + 2
-    "The rows of a csv file with the columns `video,frame,<column>`, still text."
-    header = ["video", "frame", column]
+    path,              # csv file
+    column,            # name of the third column, or names of all columns
+    labels:dict=None,  # clip -> (T,); with them the file may hold this one column only
+) -> tuple:           # a tuple of text for each column; row i stands on line i + 2
+    "The columns of a csv file `video,frame,<column>`, still text."
+    header = ["video", "frame", column] if isinstance(column, str) else list(column)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -90,11 +92,12 @@ def read_rows(
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(path, f"a csv file with the columns {','.join(header)}", f"{type(error).__name__}: {error}") from None
     while rows and not rows[-1]: rows.pop()   # empty lines at the end
+    if rows and rows[0] == [column] and labels is not None: return one_column(rows, labels, path)
     if not rows or rows[0] != header: raise DataError(f"{path}, line 1", f"the header {','.join(header)}", repr(",".join(rows[0]))[:80] if rows else "an empty file")
     if len(rows) == 1: raise DataError(f"{path}, line 2", "one row for each frame", "the end of the file")
-    if wrong := next((line for line, row in enumerate(rows, 1) if len(row) != 3), None):
-        raise DataError(f"{path}, line {wrong}", f"three fields {','.join(header)}", f"{len(rows[wrong - 1])} fields: {','.join(rows[wrong - 1])[:60]!r}")
-    if reader.line_num > len(rows) and any("\n" in name or "\r" in name for name, _, _ in rows): raise DataError(path, "one row on each line", "a line break inside a field")
+    if wrong := next((line for line, row in enumerate(rows, 1) if len(row) != len(header)), None):
+        raise DataError(f"{path}, line {wrong}", f"the {len(header)} fields {','.join(header)}", f"{len(rows[wrong - 1])} fields: {','.join(rows[wrong - 1])[:60]!r}")
+    if reader.line_num > len(rows) and any("\n" in row[0] or "\r" in row[0] for row in rows): raise DataError(path, "one row on each line", "a line break inside a field")
     return tuple(zip(*rows[1:]))
 
 # %% ../nbs/21_score.ipynb #027-21_score
@@ -120,9 +123,12 @@ def read_table(
     path,               # csv file with the columns video,frame,<column>
     column:str,         # "score" or "label"
     labels:dict=None,   # clip -> (T,); the clips and lengths that the file must have
-) -> dict:              # clip -> (T,) float64, clips in the order of the file
+    lacking:int=0,      # frames without a score at the start of each clip
+) -> tuple:             # clip -> (T,) float64, clips in the order of the file; and notes, a text each
     "Read one number for each frame of each clip, strictly."
-    names, frames, values = read_rows(path, column)
+    names, frames, values, *bare = read_rows(path, column, labels)
+    names, notes = own_names(names, labels or {})
+    if bare: notes = (f"one column of scores: clips taken in the order {name_some(labels)}",)
     def where(row): return f"{path}, line {row + 2}"
     clips = {name: number for number, name in enumerate(dict.fromkeys(names))}
     if "" in clips: raise DataError(where(names.index("")), "the name of a clip", "nothing")
@@ -135,14 +141,18 @@ def read_table(
     clip = np.fromiter(map(clips.__getitem__, names), np.int64, len(names))
     order = np.lexsort((frames, clip))
     starts = np.searchsorted(clip[order], np.arange(len(clips) + 1))
-    wanted = np.arange(len(order)) - np.repeat(starts[:-1], np.diff(starts))
+    wanted, first = np.arange(len(order)) - np.repeat(starts[:-1], np.diff(starts)), set(frames[order][starts[:-1]].tolist())
+    if labels is not None and len(first) == 1 and first <= {1, lacking, lacking + 1}:
+        wanted += first.pop()
+        if wanted[0]: notes += (f"frames counted from {wanted[0]}",)
     if (wrong := np.flatnonzero(frames[order] != wanted)).size:
         row, frame = order[wrong[0]], wanted[wrong[0]]
         found = f"frame {frames[row]}" + (" again" if 0 <= frames[row] < frame else "")
-        raise DataError(where(row), f"frame {frame} of clip {names[row]!r}", found, "frames count from 0, one row each")
+        late = len(first) == 1 and max(first) > 1   # every clip begins at the same later frame
+        raise DataError(where(row), f"frame {frame} of clip {names[row]!r}", found, "if the first frames of each clip have no score, say how many: --lacking FIRST LAST" if late else "frames count from 0, one row each")
     table = {name: values[order[starts[number]:starts[number + 1]]] for name, number in clips.items()}
     if labels is not None: check_lengths(table, labels, path)
-    return table
+    return table, notes
 
 def name_some(names) -> str: # at most six of them
     "A few names for an error line."
@@ -155,13 +165,45 @@ def check_lengths(
     path="scores", # named in the error
 ) -> None:
     "The same clips with the same number of frames, or an error; nothing is ever cut to the shorter."
+    short = {len(label) - len(table.get(name, ())) for name, label in labels.items()}
     for name in table:
         if name not in labels: raise DataError(path, f"the clips of the labels ({name_some(labels)})", f"clip {name!r}")
     for name, label in labels.items():
         if name not in table: raise DataError(path, f"clip {name!r} with {len(label)} frames", "no row of it")
-        if len(table[name]) != len(label): raise DataError(path, f"{len(label)} frames of clip {name!r}, as many as labels", f"{len(table[name])}")
+        if len(table[name]) != len(label): raise DataError(path, f"{len(label)} frames of clip {name!r}, as many as labels", f"{len(table[name])}", lacking_hint(short))
+
+def lacking_hint(
+    short,   # by how many frames each clip is too short
+):           # text or None
+    "What to do when every clip lacks equally many frames, as a window leaves them."
+    if len(short) == 1 and (lack := max(short)) > 0 and lack == int(lack): return f"if a window left out {int(lack)} frames of each clip, say how many of them at its start and end: --lacking FIRST LAST"
 
 # %% ../nbs/21_score.ipynb #032-21_score
+def own_names(
+    names,         # of the file, one a row
+    labels:dict,   # clip -> (T,)
+) -> tuple:        # the names of the labels where numbers pair them, and notes
+    "Clips under the names that the labels use."
+    def number(name): return tuple(map(int, re.findall(r"\d+", Path(name).stem))) or name
+    known, others = {number(name): name for name in labels}, dict.fromkeys(names)
+    if all(name in labels for name in others): return names, ()
+    found = {name: known.get(number(name), name) for name in others}
+    if len(known) < len(labels) or len(set(found.values())) < len(found): return names, ()
+    return tuple(found[name] for name in names), tuple(f"clips matched by number: {name} is {clip}" for name, clip in found.items() if name != clip)[:1]
+
+def one_column(
+    rows,          # lists of text, the header first
+    labels:dict,   # clip -> (T,)
+    path,
+) -> tuple:        # as of `read_rows`, and True
+    "A bare column of scores, the clips in the order of the labels."
+    if wrong := next((line for line, row in enumerate(rows, 1) if len(row) != 1), None): raise DataError(f"{path}, line {wrong}", "one number", f"{len(rows[wrong - 1])} fields")
+    wanted, found = sum(map(len, labels.values())), len(rows) - 1
+    if found != wanted: raise DataError(path, f"{wanted} scores, one for each frame of {len(labels)} clips", f"{found}", lacking_hint({(wanted - found)/len(labels)}))
+    owner = [(name, str(frame)) for name, label in labels.items() for frame in range(len(label))]
+    return *zip(*owner), tuple(row[0] for row in rows[1:]), True
+
+# %% ../nbs/21_score.ipynb #036-21_score
 @dataclass(frozen=True)
 class Scores:
     "One anomaly score for each frame of each clip, larger is stranger."
@@ -195,11 +237,17 @@ class Scores:
     def read_csv(cls,
         path,              # csv file with the columns video,frame,score
         labels:dict=None,  # clip -> (T,); the clips and lengths that the file must have
+        lacking:tuple=(0, 0),  # frames that the file lacks at the start and end of each clip: its edge scores are repeated there
     ) -> "Scores":
-        "Read scores strictly, with the provenance where it lies beside them."
-        return cls(read_table(path, "score", labels), read_provenance(path))
+        "Read scores strictly, with the provenance where it lies beside them; what was not as expected stands in it as `read_as`."
+        if not any(lacking): table, notes = read_table(path, "score", labels)
+        else:
+            table, notes = read_table(path, "score", {name: label[lacking[0]:max(len(label) - lacking[1], 0)] for name, label in labels.items()}, lacking[0])
+            table = {name: pad_edges(values, len(labels[name]), lacking[0]) for name, values in table.items()}
+            notes += (f"no scores for the first {lacking[0]} and last {lacking[1]} frames of each clip: the edge scores are repeated",)
+        return cls(table, read_provenance(path) | ({"read_as": list(notes)} if notes else {}))
 
-# %% ../nbs/21_score.ipynb #033-21_score
+# %% ../nbs/21_score.ipynb #037-21_score
 def file_hash(path) -> str: # sha256, hexadecimal
     "Hash of a file's content."
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -225,4 +273,4 @@ def read_labels_csv(
     path,   # csv file with the columns video,frame,label
 ) -> dict:  # clip -> (T,) uint8, 1 is abnormal
     "Read frame labels strictly."
-    return {name: values.astype(np.uint8) for name, values in read_table(path, "label").items()}
+    return {name: values.astype(np.uint8) for name, values in read_table(path, "label")[0].items()}

@@ -16,7 +16,7 @@ from .core import OutOfTime, SettingsError, choose_device, sections
 from .figures.trainings import Trainings
 from .methods.catalog import open_run, score_run
 from .results import read_results, record, result_row
-from .train import save_weights
+from .train import halve_weights
 
 # %% ../nbs/61_sweep.ipynb #005-61_sweep
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def finish(
     "Train and score one job, or as much of it as fits."
     trainings, path = place(job, out, device, until)
     benchmark = trainings.benchmark
-    try: method, run = trainings.get(job.method, job.random_seed, **dict(job.settings))
+    try: _, run = trainings.get(job.method, job.random_seed, **dict(job.settings))
     except OutOfTime as stopped: return print(stopped, flush=True)
     if run.state_file.exists():
-        save_weights(method.objective, run.weights, half=True)
+        halve_weights(run.weights)
         run.state_file.unlink()
     scores = score_run(path, benchmark.test, device)
     scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
@@ -80,7 +80,7 @@ def finish(
     scores.write_csv(path/"scores.csv")
     return row
 
-# %% ../nbs/61_sweep.ipynb #020-61_sweep
+# %% ../nbs/61_sweep.ipynb #019-61_sweep
 @contextlib.contextmanager
 def workers(
     cluster:str=None,  # address of a Dask scheduler, as tcp://host:8786

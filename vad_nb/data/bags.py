@@ -7,7 +7,7 @@ __all__ = ['FRAMES', 'PICKLED', 'WINDOW', 'GROUPS', 'RAW', 'BAGS_VERSION', 'PED2
            'expand', 'segments', 'read_numbers', 'convert', 'merge_crops', 'read_crop_files', 'crop_groups',
            'read_list', 'read_bags', 'missing', 'read_annotations', 'range_labels', 'read_names', 'synthetic_bags',
            'track_windows', 'neighbour_distance', 'pool_objects', 'standardise', 'neighbours', 'track_bags',
-           'shanghaitech_bags', 'object_windows', 'ped2_bags', 'load_weak']
+           'shanghaitech_bags', 'object_windows', 'ped2_bags', 'load_weak', 'load_data']
 
 # %% ../../nbs/16_data.bags.ipynb #002-16_data-bags
 import csv, re
@@ -19,7 +19,7 @@ from scipy.io import loadmat
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.spatial import cKDTree
 
-from ..core import DataError, SettingsError, cache_folder, data_folder, fingerprint, write_then_rename
+from ..core import DataError, SettingsError, cache_folder, data_folder, fingerprint, read_text, write_then_rename
 from .benchmarks import load_benchmark
 from .features import height_line, object_features, relative_width
 from .objects import find_objects, read_deepsort_text, stored
@@ -130,7 +130,7 @@ def read_numbers(
     except Exception as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(path, "an array of numbers", "a pickled object array" if "allow_pickle" in text or "pickle" in text else text, PICKLED if "pickle" in text else None) from None
-    if len(found) != 1: raise DataError(path, "one array", f"{len(found)}")
+    if len(found) != 1 or not isinstance(found[0], np.ndarray): raise DataError(path, "one array", f"{len(found)}" if path.suffix == ".npz" else "an archive of arrays (.npz)")
     if found[0].dtype.kind not in "fiu": raise DataError(path, "an array of numbers", f"an array of {found[0].dtype}", PICKLED)
     if not np.isfinite(found[0]).all(): raise DataError(path, "finite numbers", "nan or infinity")
     return found[0]
@@ -184,7 +184,7 @@ def read_list(
     "The files of a list, found by the end of their path below `root`."
     found, known = [], {}
     for file in Path(root).rglob("*"): known.setdefault(file.name, []).append(file)
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not (words := line.strip().replace("\\", "/").split("/"))[-1]: continue
         fits = sorted(known.get(words[-1], []), key=lambda file: -sum(1 for a, b in zip(reversed(file.parts), reversed(words)) if a == b))
         if not fits: raise DataError(f"{path}, line {number}", f"{words[-1]} below {root}", "no such file", "is the archive complete?")
@@ -206,7 +206,7 @@ def read_bags(
         pairs = [(path, folder == "Abnormal") for folder in ("Normal", "Abnormal") for path in sorted((Path(source)/folder).glob("*.*")) if not path.name.startswith(".")]
         found = [(path.stem, flag, merge_crops(read_numbers(path), crop, path)) for path, flag in pairs]
     elif layout == "csv":
-        with open(source, newline="") as file: rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(read_text(source).splitlines()))
         if not rows or set(rows[0]) != {"path", "label"}: raise DataError(source, "the columns path,label", ", ".join(rows[0]) if rows else "an empty file")
         label = {Path(row["path"].replace("\\", "/")).stem.rsplit("__", 1)[0]: row["label"].lower() not in ("normal", "a") for row in rows}
         paths = [next(iter(sorted(Path(root).rglob(Path(row["path"].replace("\\", "/")).name))), None) or missing(source, row["path"], root) for row in rows]
@@ -227,7 +227,7 @@ def read_annotations(
 ) -> dict:      # video -> (class, [(first, last), ...]): frames from 1, inclusive
     "Abnormal ranges of the test videos."
     found = {}
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not (words := line.split()): continue
         name, rest = words[0].removesuffix(".mp4"), words[1:]
         kind = rest.pop(0) if rest and not rest[0].lstrip("-").isdigit() else ""
@@ -258,34 +258,34 @@ def read_names(
     count:int=None,
 ) -> list:        # without folder and suffix
     "The videos of a split."
-    names = [Path(word.replace("\\", "/")).name.removesuffix(".mp4") for word in Path(path).read_text().split()]
+    if not Path(path).is_file(): raise DataError(path, "a list of videos", "no such file")
+    names = [Path(word.replace("\\", "/")).name.removesuffix(".mp4") for word in read_text(path).split()]
     if count is not None and len(names) != count: raise DataError(path, f"{count} videos", str(len(names)))
     if len(set(names)) < len(names): raise DataError(path, "each video once", "some twice")
     return names
 
 # %% ../../nbs/16_data.bags.ipynb #029-16_data-bags
 def synthetic_bags(
-    difficulty:float=.8,  # shift of the look-alikes along u, as a share of the abnormal shift
+    difficulty:float=1.,  # shift of the look-alikes along u, as a share of the abnormal shift
     random_seed:int=0,
     size:int=16,          # d
-    shift:float=4.,       # of abnormal clips, in standard deviations
-    rare:float=.15,       # share of the normal videos that hold a look-alike
 ) -> WeakBenchmark:
     "Bags in which some normal clips look abnormal."
     generator = np.random.default_rng(random_seed)
-    u, v = np.linalg.qr(generator.standard_normal((size, 2)))[0].T
+    u, *kinds = np.linalg.qr(generator.standard_normal((size, 9)))[0].T
     def bag(name, abnormal):
         length = int(generator.integers(20, 61))
         features, labels = generator.standard_normal((length, size)), np.zeros(length, np.uint8)
         features += .5*generator.standard_normal(size)                        # each video has its own level
         first = int(generator.integers(0, length - 8)); part = slice(first, first + int(generator.integers(3, 9)))
-        if abnormal: features[part] += shift*u; labels[part] = 1
-        elif generator.random() < rare: features[part] += shift*(difficulty*u + .5*v)
+        alike, kind = generator.random() < .4, kinds[generator.integers(8)]
+        if abnormal: features[part] += 4*u; labels[part] = 1
+        elif alike: features[part] += 4*(difficulty*u + .7*kind)
         return Bag(name, abnormal, features), np.repeat(labels, FRAMES)
-    made = {part: [bag(f"{part}_{k:03d}", k < abnormal) for k in range(count)] for part, count, abnormal in (("train", 160, 60), ("test", 100, 40))}
+    made = {part: [bag(f"{part}_{k:03d}", k < abnormal) for k in range(count)] for part, count, abnormal in (("train", 260, 60), ("test", 100, 40))}
     labels = {one.name: label for one, label in made["test"]}
-    return WeakBenchmark("synthetic-ws", False, f"{size} made-up numbers, look-alikes at {difficulty:g}", tuple(one for one, _ in made["train"]), tuple(one for one, _ in made["test"]),
-                         labels, "by construction", f"synthetic-{difficulty:g}-{size}-{shift:g}-{rare:g}-{random_seed}")
+    return WeakBenchmark("synthetic-ws" if difficulty == 1 else f"synthetic-ws-{difficulty:g}", False, f"{size} made-up numbers, look-alikes at {difficulty:g}", tuple(one for one, _ in made["train"]), tuple(one for one, _ in made["test"]),
+                         labels, "by construction", f"synthetic-{difficulty:g}-{size}-{random_seed}")
 
 # %% ../../nbs/16_data.bags.ipynb #033-16_data-bags
 WINDOW = ("speed", "sideways", "down", "right", "acceleration", "jitter", "aspect", "aspect change", "height", "x", "foot", "top speed")
@@ -484,7 +484,7 @@ def ped2_bags(
     features = standardise(pool_objects(np.c_[np.stack(far, 1), raw], video, clip, [len(one)//FRAMES for one in clips]), train)
     labels = [np.zeros(len(one), np.uint8) if quiet_one else benchmark.labels[one.name] for one, quiet_one in zip(clips, normal)]
     bags = [Bag(name, not flag, one, len(clip)) for name, flag, one, clip in zip(names, normal, features, clips)]
-    return WeakBenchmark("ped2-ws", True, "moving objects: flow, width, aspect, against normal training clips", tuple(bag for bag, use in zip(bags, train) if use),
+    return WeakBenchmark(f"ped2-ws-{draw}" if draw else "ped2-ws", True, "moving objects: flow, width, aspect, against normal training clips", tuple(bag for bag, use in zip(bags, train) if use),
                          tuple(bag for bag, use in zip(bags, train) if not use), {bag.name: label[:FRAMES*len(bag)] for bag, label, use in zip(bags, labels, train) if not use},
                          f"{benchmark.label_source}, draw {draw}", f"{benchmark.fingerprint}-draw-{draw}")
 
@@ -492,14 +492,20 @@ def ped2_bags(
 WEAK_SETS = {"synthetic-ws": None, "shanghaitech-ws": "shanghaitech_ws", "ped2-ws": "ped2"}   # name -> folder inside VAD_NB_DATA
 
 def load_weak(
-    name:str,      # a key of WEAK_SETS
-    root=None,     # its folder; None: the one inside VAD_NB_DATA
-    **options,     # synthetic-ws: difficulty, random_seed; ped2-ws: draw
+    name:str,           # a key of WEAK_SETS; with -DIFFICULTY or -DRAW behind it where there is one
+    root=None,          # its folder; None: the one inside VAD_NB_DATA
+    random_seed:int=0,  # of made-up bags
 ) -> WeakBenchmark:
     "A weakly supervised benchmark by name."
-    if name not in WEAK_SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(WEAK_SETS)}")
-    if name == "synthetic-ws": return synthetic_bags(**options)
+    base, found = name, re.fullmatch(r"(synthetic-ws)-(\d+(?:\.\d+)?)|(ped2-ws)-(\d+)", name)
+    if found: base = found[1] or found[3]
+    if base not in WEAK_SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(WEAK_SETS)}")
+    if base == "synthetic-ws": return synthetic_bags(float(found[2]) if found else 1., random_seed)
     if root is None:
         if data_folder() is None: raise SettingsError(f"data {name}: expected --root DIR or VAD_NB_DATA, found neither")
-        root = data_folder()/WEAK_SETS[name]
-    return shanghaitech_bags(root, **options) if name == "shanghaitech-ws" else ped2_bags(root, **options)
+        root = data_folder()/WEAK_SETS[base]
+    return shanghaitech_bags(root) if base == "shanghaitech-ws" else ped2_bags(root, int(found[4]) if found else 0)
+
+def load_data(name:str, root=None): # a Benchmark or a WeakBenchmark
+    "Any benchmark by name."
+    return load_weak(name, root) if re.match("|".join(WEAK_SETS), name) else load_benchmark(name, root)

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['PED2', 'AVENUE', 'UCSD_LABELS', 'EXPECTED', 'SPLITS', 'UCSD_INSIDE', 'AVENUE_INSIDE', 'INSIDE', 'MASKS',
            'LABEL_FILES', 'SETS', 'UCSD', 'AVENUE_URL', 'ARCHIVES', 'MENDS', 'by_number', 'Expected', 'Layout',
-           'clip_name', 'split_clips', 'find_layout', 'read_text', 'parse_gt_frames', 'from_ranges', 'read_mat',
-           'read_npy', 'to_labels', 'mat_labels', 'read_masks', 'mask_facts', 'mask_source', 'label_file',
-           'frame_mask_labels', 'read_labels', 'Benchmark', 'frame_size', 'fit_masks', 'Finding', 'Findings',
-           'open_clips', 'choose_labels', 'inspect', 'check_labels', 'find_root', 'synthetic_root', 'load_benchmark',
-           'DoctorReport', 'doctor', 'compare_labels', 'compare_masks', 'check_member', 'unpack', 'download']
+           'clip_name', 'split_clips', 'find_layout', 'parse_gt_frames', 'from_ranges', 'read_mat', 'read_npy',
+           'to_labels', 'mat_labels', 'read_masks', 'mask_facts', 'mask_source', 'label_file', 'frame_mask_labels',
+           'read_labels', 'Benchmark', 'frame_size', 'fit_masks', 'Finding', 'Findings', 'open_clips', 'choose_labels',
+           'inspect', 'check_labels', 'find_root', 'synthetic_root', 'load_benchmark', 'DoctorReport', 'doctor',
+           'compare_labels', 'compare_masks', 'check_member', 'unpack', 'download']
 
 # %% ../../nbs/12_data.benchmarks.ipynb #002-12_data-benchmarks
 import contextlib, functools, hashlib, re, shutil, tarfile, zipfile
@@ -23,7 +23,7 @@ from scipy.io import loadmat
 from tqdm.auto import tqdm
 
 from .. import core
-from ..core import DataError, SettingsError, write_then_rename
+from ..core import DataError, SettingsError, read_text, write_then_rename
 from . import synthetic
 from .video import IMAGES, clip_sources, frame_files, open_clip, read_image, remembered, visible
 
@@ -113,10 +113,6 @@ def find_layout(
     raise DataError(root, "Train and Test (UCSD), training_videos and testing_videos (Avenue), or training/frames and testing/frames (ano_pred)", found)
 
 # %% ../../nbs/12_data.benchmarks.ipynb #020-12_data-benchmarks
-def read_text(path) -> str:
-    try: return Path(path).read_text()
-    except UnicodeDecodeError: raise DataError(path, "text", "bytes that are none") from None
-
 def parse_gt_frames(
     text:str,        # content of UCSDped1.m or UCSDped2.m
     file="gt_frame", # named in errors
@@ -153,11 +149,13 @@ def read_mat(path) -> dict: # variable -> array
         raise DataError(path, "a .mat file", f"{Path(path).stat().st_size} bytes that cannot be read ({str(error).splitlines()[0][:80] if str(error) else type(error).__name__})",
                         "copy the file again") from error
 
-def read_npy(path) -> np.ndarray:
+def read_npy(path, mmap_mode=None) -> np.ndarray:
     "A plain array; pickled objects are refused."
-    try: return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    try: found = np.load(path, mmap_mode, allow_pickle=False)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DataError(path, "an array of plain numbers (.npy)", str(error).splitlines()[0][:100], "copy the file again") from None
+    if not isinstance(found, np.ndarray): raise DataError(path, "an array of plain numbers (.npy)", "an archive of arrays (.npz)")
+    return found
 
 def to_labels(
     values,      # numbers, one a frame
@@ -446,15 +444,15 @@ def synthetic_root() -> Path:
 
 # %% ../../nbs/12_data.benchmarks.ipynb #054-12_data-benchmarks
 def load_benchmark(
-    name:str,           # synthetic, ped1, ped2, avenue, avenue-part, shanghaitech, or folder (normal videos for training)
-    root=None,          # None: the set's folder inside VAD_NB_DATA; for synthetic, made once in the cache
+    name:str,           # synthetic, ped1, ped2, avenue, avenue-part, shanghaitech, or folder (one's own videos)
+    root=None,          # None: the set's folder inside VAD_NB_DATA; for synthetic, made once in the cache; for folder, videos, a video, or images of one
     labels:str=None,    # label source; None takes the set's own
     size:tuple=None,    # (height, width) to keep frames in
 ) -> Benchmark:
     "A benchmark whose every count was checked; what is broken or incomplete is refused."
     root = find_root(name, root)
     if name != "folder": return inspect(name, root, labels, size, EXPECTED.get(name), Findings(strict=True))
-    sources = {root.name: root} if root.is_dir() and visible(root, IMAGES) else clip_sources(root)
+    sources = {root.stem: root} if root.is_file() else {root.name: root} if root.is_dir() and visible(root, IMAGES) else clip_sources(root)
     train = open_clips("train", sources, size, None, {}, Findings(strict=True))
     digest = hashlib.sha256(repr([(clip.name, clip.key) for clip in train]).encode()).hexdigest()[:16]
     return Benchmark(name, True, root, tuple(train), (), {}, "none", digest)

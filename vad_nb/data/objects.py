@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
-from ..core import DataError, cache_folder, write_then_rename
+from ..core import DataError, cache_folder, read_text, write_then_rename
 from .video import Clip
 
 # %% ../../nbs/13_data.objects.ipynb #005-13_data-objects
@@ -384,8 +384,8 @@ def read_official_json(
     first:int=0,   # the number in the name of a clip's first frame
 ) -> dict:         # clip name -> Tracks
     "Boxes in the form that the official DDL code reads."
-    try: whole = json.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, ValueError) as error: raise DataError(path, "a box file in JSON", str(error).splitlines()[0]) from None
+    try: whole = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error: raise DataError(path, "a box file in JSON", str(error).splitlines()[0]) from None
     if not isinstance(whole, dict): raise DataError(path, "frame paths with their tracks", type(whole).__name__)
     clips = {}
     for place, objects in whole.items():
@@ -423,8 +423,7 @@ def read_deepsort_text(
     size:tuple,    # (height, width) of the pictures that the boxes were found in
 ) -> Tracks:
     "Tracks in the text form of DeepSORT."
-    try: lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error: raise DataError(path, "a text file of tracks", str(error).splitlines()[0]) from None
+    lines = read_text(path).splitlines()
     if not lines or not " ".join(lines[0].split()).startswith(HEADER): raise DataError(path, f"the header {HEADER}", repr(lines[0][:60]) if lines else "an empty file")
     rows = []
     for number, line in enumerate(lines[1:], 2):

@@ -9,7 +9,7 @@ __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'frame_fi
            'window_indices']
 
 # %% ../../nbs/10_data.video.ipynb #002-10_data-video
-import hashlib, json, math, re, time, warnings
+import hashlib, json, math, re, time, warnings, zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..core import DataError, cache_folder, fingerprint, write_then_rename
+from ..core import DataError, WriteError, cache_folder, fingerprint, write_then_rename
 
 # %% ../../nbs/10_data.video.ipynb #009-10_data-video
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
@@ -139,7 +139,7 @@ def remembered(
     facts = [(str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file in files for stat in [file.stat()]]
     note = cache/"notes"/(hashlib.sha256(repr((what, facts)).encode()).hexdigest()[:24] + ".json")
     try: return json.loads(note.read_text())
-    except (FileNotFoundError, ValueError): pass
+    except (OSError, ValueError): pass
     value = compute()
     if max(max(fact[2:]) for fact in facts) < (time.time() - 2)*1e9:
         with write_then_rename(note) as temporary: temporary.write_text(json.dumps(value))
@@ -201,8 +201,10 @@ def cached_frames(
 ) -> np.ndarray:       # uint8 (T, H, W, C), memory-mapped, read-only
     "The decoded frames of a clip, from the cache or decoded into it."
     if path.exists():
-        try: return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError): path.unlink(missing_ok=True)  # a damaged file of the cache is made again
+        try:
+            if isinstance(frames := np.load(path, mmap_mode="r", allow_pickle=False), np.ndarray): return frames
+        except (ValueError, EOFError, zipfile.BadZipFile): pass
+        path.unlink(missing_ok=True)   # a damaged file of the cache is made again
     for channels in (1, 3):
         frames = image_frames(source) if source.is_dir() else video_frames(source, length)
         try: store_frames(path, (resize(frame, size) for frame in frames), channels)
@@ -238,10 +240,8 @@ def open_clip(
     try:
         key, stated = content_key(source, cache)
         frames = cached_frames(source, cache/f"{key}-{'x'.join(map(str, size)) if size else 'full'}.npy", size, length)
-    except OSError as error:
-        inside = error.filename is None or Path(error.filename).is_relative_to(cache)
-        if inside: raise DataError(cache, "a cache that can be written", error.strerror, "free room there, or let VAD_NB_CACHE name another folder") from error
-        raise DataError(error.filename, "a file that can be read", error.strerror) from error
+    except WriteError as error: raise DataError(cache, "a cache that can be written", error.found, "free room there, or let VAD_NB_CACHE name another folder") from error
+    except OSError as error: raise DataError(error.filename or source, "a file that can be read", error.strerror) from error
     if length is not None and len(frames) != length: raise DataError(source, f"{length} frames", f"{len(frames)}", "extract or copy the clip again")
     return Clip(name or (source.name if source.is_dir() else source.stem), frames, fps or (25. if math.isnan(stated) else stated), key)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..core import cache_folder
-from ..data.benchmarks import load_benchmark
+from ..data.bags import load_data
 from ..methods.catalog import make_method, open_run
 from ..train import Run
 
@@ -30,7 +30,7 @@ class Trainings:
         self.preset, self.overrides, self.device, self.until = preset, overrides or {}, device, until
 
     @cached_property
-    def benchmark(self): return load_benchmark(self.data, self.root)
+    def benchmark(self): return load_data(self.data, self.root)
 
     def path(self, name:str, random_seed:int, **settings) -> Path:
         "Where the run of a method lies."

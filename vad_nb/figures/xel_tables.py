@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TABLE_1', 'TABLE_2', 'GAINS', 'NAMES', 'FEATURES', 'percent', 'our_table', 'ablation', 'verdict', 'claims',
-           'claim_table', 'bug_table', 'roc_points', 'draw_rocs', 'roc_panels', 'draw_pipeline', 'make']
+           'claim_table', 'bug_table', 'roc_panels', 'draw_rocs', 'sweep', 'draw_sweep', 'draw_pipeline', 'make']
 
 # %% ../../nbs/60_figures.xel_tables.ipynb #002-60_figures-xel_tables
 from pathlib import Path
@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from ..data.bags import expand
 from ..evaluate import text_table
-from ..methods.mil import HOSTS
-from ..methods.weak_study import Variant, benchmark_of, mean_interval, paired, read_study, score_file, values_of
-from ..methods.xel import MARGINS
-from ..metrics import pool_frames, roc_curve
+from ..methods.mil import HOSTS, Head, Videos
+from ..methods.weak_study import MAIN, RATES, SWEEP, Variant, mean_interval, paired, read_study, study, values_of
+from ..methods.xel import MARGINS, BankSettings, hardest_clips
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 
 # %% ../../nbs/60_figures.xel_tables.ipynb #005-60_figures-xel_tables
@@ -109,56 +107,61 @@ def bug_table(rows, preset:str="smoke") -> list: # rows of text, header first
     table = [["data", "method", "bug", "AUC difference", "95 % interval", "pairs"]]
     for data in FEATURES:
         for losses, update in (("none", "-"), ("both", "epoch")):
-            for bug in ("detached", "never_flips", "both_bugs"):
+            for bug in ("detached", "never_flips", "both_bugs", "cosine"):
                 difference, low, high, pairs = paired(rows, "auc", data, Variant("srf", losses, update), Variant("srf", losses, update, bug), preset)
                 if pairs: table.append([FEATURES[data], "SRF" if losses == "none" else "SRF + XEL", bug.replace("_", " "), f"{100*difference:+.2f}", f"[{100*low:+.2f}, {100*high:+.2f}]", str(pairs)])
     return table
 
 # %% ../../nbs/60_figures.xel_tables.ipynb #022-60_figures-xel_tables
-def roc_points(
-    rows, folder,
-    data:str,
-    variant:Variant,
-    preset:str="smoke",
-    roots:dict=None,
-) -> tuple:        # false positive rate (200,), mean true positive rate over random seeds (200,)
-    "The mean ROC curve of a variant."
-    grid, curves = np.linspace(0, 1, 200), []
-    for seed in sorted(values_of(rows, "auc", data, variant, preset)):
-        benchmark = benchmark_of(data, seed, (roots or {}).get(data))
-        with np.load(score_file(folder, dict(data=data, host=variant.host, losses=variant.losses, update=variant.update, bug=variant.bug, preset=preset, random_seed=seed)), allow_pickle=False) as stored:
-            frames = pool_frames({bag.name: expand(stored[bag.name], bag.frames, bag.merged) for bag in benchmark.test}, benchmark.labels)
-        fpr, tpr, _ = roc_curve(frames.scores, frames.labels)
-        curves.append(np.interp(grid, fpr, tpr))
-    return grid, np.mean(curves, 0)
+def roc_panels(rows, preset:str="smoke") -> dict: # {data: {(host, losses): (mean true positive rate at RATES, mean AUC)}}
+    "The mean ROC curve over random seeds of all hosts without and with the bank."
+    panels = {}
+    for data in FEATURES:
+        for variant in MAIN:
+            if areas := values_of(rows, "auc", data, variant, preset):
+                curves = [np.array(text.split(), float) for text in values_of(rows, "roc", data, variant, preset).values()]
+                panels.setdefault(data, {})[variant.host, variant.losses] = np.mean(curves, 0), np.mean(list(areas.values()))
+    return panels
 
-def draw_rocs(curves:dict): # {data: {(host, losses): (fpr, tpr, mean AUC)}} -> Figure
+def draw_rocs(panels:dict): # of `roc_panels` -> Figure
     "Mean ROC curves, a panel for each set of bags."
     with style():
         fig = new_figure(TWO_COLUMNS, 2.6)
-        for ax, (data, some) in zip(fig.subplots(1, len(curves), squeeze=False)[0], curves.items()):
-            for (host, losses), (fpr, tpr, area) in some.items():
-                ax.plot(fpr, tpr, color=COLOURS[list(HOSTS).index(host)], ls="--" if losses == "none" else "-", label=f"{NAMES[host]}{'' if losses == 'none' else ' + XEL'} {100*area:.1f}")
+        for ax, (data, some) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+            for (host, losses), (tpr, area) in some.items():
+                ax.plot(RATES, tpr, color=COLOURS[list(HOSTS).index(host)], ls="--" if losses == "none" else "-", label=f"{NAMES[host]}{'' if losses == 'none' else ' + XEL'} {100*area:.1f}")
             ax.plot([0, 1], [0, 1], color=".7", lw=.6, ls=":")
             ax.set(title=FEATURES[data], xlabel="false positive rate", ylabel="true positive rate", aspect="equal", xlim=(0, 1), ylim=(0, 1)); ax.legend(loc="lower right", fontsize=6)
     return fig
 
-def roc_panels(rows, folder, preset="smoke", roots=None) -> dict: # for draw_rocs
-    "The curves of all hosts without and with the bank."
-    panels = {}
-    for data in FEATURES:
-        for host in HOSTS:
-            for variant in (Variant(host), Variant(host, "both", "epoch")):
-                if areas := values_of(rows, "auc", data, variant, preset): panels.setdefault(data, {})[host, variant.losses] = (*roc_points(rows, folder, data, variant, preset, roots), np.mean(list(areas.values())))
-    return panels
-
 # %% ../../nbs/60_figures.xel_tables.ipynb #025-60_figures-xel_tables
+def sweep(rows, preset:str="smoke") -> dict: # {(host, losses): {difficulty: AUCs}}
+    "Frame AUC of all hosts without and with the bank at every difficulty."
+    sets = {1.: "synthetic-ws", **{float(name.rsplit("-", 1)[1]): name for name in SWEEP}}
+    found = {(variant.host, variant.losses): {at: list(values_of(rows, "auc", name, variant, preset).values()) for at, name in sorted(sets.items())} for variant in MAIN}
+    return {key: known for key, values in found.items() if (known := {at: some for at, some in values.items() if some})}
+
+def draw_sweep(found:dict): # of `sweep` -> Figure
+    "AUC over difficulty, a panel for each host, with 95 % intervals over random seeds."
+    with style():
+        fig = new_figure(TWO_COLUMNS, 2.2); axes = dict(zip(HOSTS, fig.subplots(1, len(HOSTS), sharey=True)))
+        for (host, losses), values in found.items():
+            mean, low, high = 100*np.array([mean_interval(some) for some in values.values()]).T
+            colour = COLOURS[list(HOSTS).index(host)]
+            axes[host].plot(list(values), mean, "o-" if losses == "both" else "o--", ms=3, color=colour, label="with XEL" if losses == "both" else "without")
+            axes[host].fill_between(list(values), low, high, color=colour, alpha=.15, lw=0)
+            axes[host].set(title=NAMES[host], xlabel="difficulty"); axes[host].legend(loc="lower left", fontsize=6)
+        axes["mil"].set(ylabel="frame AUC %")
+    return fig
+
+# %% ../../nbs/60_figures.xel_tables.ipynb #028-60_figures-xel_tables
 def draw_pipeline(): # Figure
     "How the bank goes round: every box is a step of `BankObjective`."
-    boxes = {"videos": (0, 1, "abnormal and\nnormal videos"), "clips": (1.25, 1, "clip features\n(Videos)"), "head": (2.5, 1, "scores\n(Head)"), "host": (3.75, 1, "host's loss $L_o$\n(MIL, SRF, AR-Net)"),
-             "scan": (1.25, 0, "epoch ends: score all\nnormal clips\n(hardest_clips)"), "bank": (2.5, 0, "hard instance bank\none clip a normal video"),
-             "losses": (3.75, 0, f"$L_v$ and $L_m$, margin\n{MARGINS[0]:g} to {MARGINS[-1]:g} after warm-up"), "sum": (5, .5, "$L_o+\\lambda_1L_v+\\lambda_2L_m$")}
-    arrows = [("videos", "clips"), ("clips", "head"), ("head", "host"), ("clips", "scan"), ("scan", "bank"), ("bank", "losses"), ("host", "sum"), ("losses", "sum"), ("bank", "head")]
+    hosts, warm_up = ", ".join(NAMES[host] for host in HOSTS), f"{100*BankSettings.warm_up:g} % of the steps"
+    boxes = {"videos": (0, 1, "abnormal and\nnormal videos"), "clips": (1.25, 1, f"clip features\n({Videos.__name__})"), "head": (2.5, 1, f"scores\n({Head.__name__})"), "host": (3.75, 1, f"host's loss $L_o$\n({hosts})"),
+             "scan": (1.25, 0, f"epoch ends: score all\nnormal clips\n({hardest_clips.__name__})"), "bank": (2.5, 0, "hard instance bank\none clip a normal video"),
+             "losses": (3.75, 0, f"$L_v$ and $L_m$, margin\n{MARGINS[0]:g} to {MARGINS[-1]:g}, after\n{warm_up}"), "sum": (5, .5, "$L_o+\\lambda_1L_v+\\lambda_2L_m$")}
+    arrows = [("videos", "clips"), ("clips", "head"), ("head", "host"), ("clips", "scan"), ("scan", "bank"), ("bank", "losses"), ("host", "sum"), ("losses", "sum"), ("bank", "head"), ("head", "losses")]
     with style():
         fig = new_figure(TWO_COLUMNS, 1.9); ax = fig.subplots()
         ax.set(xlim=(-.6, 5.65), ylim=(-.45, 1.4)); ax.axis("off")
@@ -169,29 +172,28 @@ def draw_pipeline(): # Figure
             (x, y, _), (u, v, _) = boxes[one], boxes[two]
             start, end = ((x, y - .24*np.sign(y - v)), (u, v + .24*np.sign(y - v))) if x == u else ((x + .5, y), (u - .5, v))
             ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, lw=.7, color=".3", shrinkA=0, shrinkB=0))
-        ax.text(2.56, .5, "scored anew in every step,\nwith gradient", fontsize=5, va="center")
+        ax.text(2.44, .5, "scored anew in every step,\nwith gradient", fontsize=5, va="center", ha="right"); ax.text(3.2, .5, "$\\max S_a$", fontsize=5, va="center")
     return fig
 
-# %% ../../nbs/60_figures.xel_tables.ipynb #028-60_figures-xel_tables
+# %% ../../nbs/60_figures.xel_tables.ipynb #031-60_figures-xel_tables
 def make(
-    path="figures/data/xel.csv",  # of `study`
-    folder="runs/xel",            # clip scores of `study`
-    out="figures",
-    preset:str="smoke",
-    roots:dict=None,              # data -> folder; None: inside VAD_NB_DATA
-) -> list:                        # paths
-    "Tables as text, ROC panels and pipeline as figures, from a stored study."
-    rows = [row for row in read_study(path) if row["preset"] == preset]
-    found, panels = claims(rows, preset), roc_panels(rows, folder, preset, roots)
+    trainings,  # of which the preset counts
+    out,        # folder for figures, with the study in data/xel.csv (`vad-nb study`); without one a small one is made
+) -> Path:      # xel_tables.txt
+    "Tables as text, ROC panels, sweep and pipeline as figures, from a stored study."
+    preset, path = trainings.preset, Path(out)/"data"/"xel.csv"
+    rows = [row for row in read_study(path) if row["preset"] == preset] or study(path, ("synthetic-ws",), MAIN, 3, preset)
+    panels, found = roc_panels(rows, preset), sweep(rows, preset)
     parts = [("Table I, published: frame AUC %", [["method", "feature", "UCF-Crime", "ShanghaiTech", "standing"], *TABLE_1]),
              ("Table II, published: UCF-Crime at 0.5", [["method", "feature", "FAR %", "TPR", "standing"], *TABLE_2]),
              ("Ours, 95 % intervals over random seeds (draws on Ped2)", our_table(rows, preset)), ("Ablation: frame AUC %", ablation(rows, preset=preset)),
-             ("Ablation: false alarms in normal videos at 0.5, %", ablation(rows, "far_normal_videos", preset)), ("The claims", claim_table(found)), ("Bugs of the official code", bug_table(rows, preset))]
+             ("Ablation: false alarms in normal videos at 0.5, %", ablation(rows, "far_normal_videos", preset)), ("The claims", claim_table(claims(rows, preset))), ("Bugs of the official code, and its rule for pseudo labels", bug_table(rows, preset))]
     text = Path(out)/"xel_tables.txt"
-    text.parent.mkdir(parents=True, exist_ok=True)
     text.write_text("\n\n".join(f"{title}\n{text_table([list(map(str, row)) for row in table])}" for title, table in parts) + "\n")
     facts = dict(preset=preset, data=sorted({row["data"] for row in rows}), random_seeds=sorted({row["random_seed"] for row in rows}))
-    curves = {f"{data} {host} {losses}": tpr for data, some in panels.items() for (host, losses), (_, tpr, _) in some.items()}
     caption = "Mean ROC curves over random seeds (draws on Ped2), without (dashed) and with cross-epoch learning; the legend gives the mean frame AUC. None of these is UCF-Crime."
-    return [text, save_figure(draw_rocs(panels), out, "xel_roc", caption, curves, **facts),
-            save_figure(draw_pipeline(), out, "xel_pipeline", "Cross-epoch learning as it is built here.", dict(margins=np.array(MARGINS)))]
+    save_figure(draw_rocs(panels), out, "xel_roc", caption, {f"{data} {host} {losses}": tpr for data, some in panels.items() for (host, losses), (tpr, _) in some.items()}, **facts)
+    caption = "Frame AUC on made-up bags whose normal videos hold look-alikes, over how abnormal these look, with 95 % intervals over random seeds."
+    save_figure(draw_sweep(found), out, "xel_sweep", caption, {f"{host} {losses}": np.array([np.mean(some) for some in values.values()]) for (host, losses), values in found.items()}, **facts)
+    save_figure(draw_pipeline(), out, "xel_pipeline", "Cross-epoch learning as it is built here.", dict(margins=np.array(MARGINS)))
+    return text

@@ -111,23 +111,24 @@ def score_matching_loss(
 class MuldeSettings:
     "What defines a training and how it is scored."
     method:ClassVar[str] = "mulde"
-    network:str = "log-density"     # or "score": MSMA
-    units:tuple = (256, 256)        # hidden layers; published 4096x4096
-    epochs:int = 60                 # published 1000
+    network:str = "log-density"      # or "score": MSMA
+    units:tuple = (256, 256)         # hidden layers; published 4096x4096
+    epochs:int = 60                  # published 1000
     batch_size:int = 2048
-    learning_rate:float = 5e-4      # of the code; its README: 4e-5 for features of many dimensions
-    average:float = .99             # decay of the averaged weights that are kept; published: none, 0
-    beta:float = .1                 # of its README; 0 is the code's default
-    sampler:str = "log-uniform"     # see `make_sampler`
-    weight:str = "square"           # see `make_weight`
-    low:float = 1e-3                # range of the noise scales
+    learning_rate:float = 5e-4       # of the code; its README: 4e-5 for features of many dimensions
+    average:float = .99              # decay of the averaged weights that are kept; published: none, 0
+    beta:float = .1                  # of its README; 0 is the code's default
+    sampler:str = "log-uniform"      # see `make_sampler`
+    weight:str = "square"            # see `make_weight`
+    low:float = 1e-3                 # range of the noise scales
     high:float = 1.
-    grid:str = "linspace"           # scales to score at: "linspace" (published), "logspace", "quantiles" of the sampler
-    scales:int = 16                 # how many
-    score:str = "log_density"       # or "score_norm"
-    aggregate:str = "max"           # see `Aggregate`
-    features:str = "flow:4+size:0"  # of an object in a video, see the notebook `mulde_video`
-    window:int = 1                  # frames of the running mean along an object's track
+    grid:str = "linspace"            # scales to score at: "linspace" (published), "logspace", "quantiles" of the sampler
+    scales:int = 16                  # how many
+    score:str = "log_density"        # or "score_norm"
+    aggregate:str = "median"         # see `Aggregate`
+    features:str = "pace+slow+width" # of an object in a video, see `read_features` in the notebook `mulde_video`
+    window:int = 1                   # frames of the running mean along an object's track
+    schedule:str = "cosine"          # of the learning rate, see `learning_rate_factor`; published: constant
 
 NETWORKS = {"log-density": LogDensity, "score": ScoreNetwork}
 
@@ -274,6 +275,10 @@ class Aggregate:
     def state(self): # as arrays, to be stored
         parts = {name: getattr(self.mixture, name) for name in ("weights_", "means_", "covariances_", "precisions_cholesky_")} if self.kind.startswith("gmm") else {}
         return dict(mean=self.mean, std=self.std, **parts)
+
+    def shapes(self, scales:int): # of the arrays of `state`, for L scales
+        k, L = int(self.kind[3]) if self.kind.startswith("gmm") else 0, scales
+        return dict(mean=(L,), std=(L,), **(dict(weights_=(k,), means_=(k, L), covariances_=(k, L, L), precisions_cholesky_=(k, L, L)) if k else {}))
 
     def load_state(self, state):
         self.mean, self.std = state["mean"], state["std"]

@@ -7,7 +7,7 @@ __all__ = ['TRUTH_SETTINGS', 'TRUTH_SIGMAS', 'VARIANTS', 'SETS', 'truth_run', 'w
            'truth_table', 'plot_truth']
 
 # %% ../../nbs/36_methods.truth.ipynb #002-36_methods-truth
-import csv
+import csv, io
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -20,7 +20,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from ..core import DataError, write_then_rename
+from ..core import DataError, read_text, write_then_rename
 from ..data.mixtures import hard_set, toy_set
 from .mulde import MuldeSettings, all_scales, fit_features, truth_errors
 
@@ -82,8 +82,9 @@ def read_table(
     def value(text):
         try: return float(text) if not text.lstrip("-").isdigit() else int(text)
         except ValueError: return text
-    if not Path(path).exists(): raise DataError(path, "a table of stored results", "no such file")
-    with open(path, newline="") as file: return [{key: value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+    rows = list(csv.DictReader(io.StringIO(read_text(path))))
+    if any(None in row or None in row.values() for row in rows): raise DataError(path, "in each row as many fields as in the header", "others")
+    return [{key: value(text) for key, text in row.items()} for row in rows]
 
 # %% ../../nbs/36_methods.truth.ipynb #013-36_methods-truth
 def run_parallel(
@@ -91,12 +92,13 @@ def run_parallel(
     calls:list,          # a tuple of arguments each
     processes:int=2,     # of one thread each; 0 stays in this process
     desc:str="runs",
-) -> list:               # results in the order of `calls`
+):                       # yields results in the order of `calls`, each as soon as it is there
     "Independent trainings side by side."
-    if not processes: return [function(*call) for call in tqdm(calls, desc=desc)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(function, *call) for call in calls]
-        return [each.result() for each in tqdm(waiting, desc=desc)]
+    if not processes: yield from (function(*call) for call in tqdm(calls, desc=desc))
+    else:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            waiting = [pool.submit(function, *call) for call in calls]
+            yield from (each.result() for each in tqdm(waiting, desc=desc))
 
 def truth_table(
     path="figures/data/truth.csv",
@@ -105,11 +107,14 @@ def truth_table(
     random_seeds=(0, 1, 2),
     processes:int=2,
     settings:MuldeSettings=TRUTH_SETTINGS,
-) -> list:                    # the rows written
-    "Every variant on every mixture, written as one table."
-    calls = [(variant, d, seed, settings) for d in dims for variant in variants for seed in random_seeds]
-    rows = [row for part in run_parallel(truth_run, calls, processes, "truth") for row in part]
-    write_table(rows, path)
+) -> list:                    # its rows
+    "Every variant on every mixture: what the table does not hold yet is trained."
+    rows = read_table(path) if Path(path).exists() else []
+    done = {(row["variant"], row["dims"], row["random_seed"]) for row in rows}
+    calls = [(variant, d, seed, settings) for seed in random_seeds for d in dims for variant in variants if (variant, d, seed) not in done]
+    for found in run_parallel(truth_run, calls, processes, "truth"):
+        rows += found
+        write_table(rows, path)
     return rows
 
 # %% ../../nbs/36_methods.truth.ipynb #016-36_methods-truth

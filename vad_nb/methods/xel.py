@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core import SettingsError
-from .mil import MIL, SRF, ARNet, ARNetSettings, MILSettings, SRFSettings, Videos, WeakObjective, highest, host_loss
+from ..core import SettingsError, reduced_precision
+from .mil import MIL, SRF, ARNet, ARNetSettings, MILSettings, SRFSettings, Videos, WeakObjective, highest
 
 # %% ../../nbs/35_methods.xel.ipynb #005-35_methods-xel
 @torch.no_grad()
@@ -26,7 +26,8 @@ def hardest_clips(
     was, _ = head.training, head.eval()
     rows, mask = videos.rows(videos.normal_ids)                                              # (M, T)
     wanted = rows[mask]
-    scores = torch.cat([head(videos.features[part])[0] for part in wanted.split(chunk)])
+    with torch.autocast(wanted.device.type, torch.bfloat16, enabled=reduced_precision(wanted.device)):   # wide heads, as in training
+        scores = torch.cat([head(videos.features[part])[0] for part in wanted.split(chunk)])
     head.train(was)
     best = scores.new_full(mask.shape, -1).masked_scatter(mask, scores).argmax(1)
     return rows.gather(1, best[:, None])[:, 0]
@@ -62,7 +63,7 @@ def margin_at(
 @dataclass(frozen=True)
 class BankSettings:
     "What the bank adds to a host."
-    losses:str = "both"       # both, validation, margin; none: the bank is kept but has no loss
+    losses:str = "both"       # both, validation, margin
     update:str = "epoch"      # or batch
     warm_up:float = .15       # share of the steps
     lambda_v:float = 1.       # of the validation loss
@@ -85,50 +86,36 @@ class BankObjective(WeakObjective):
         videos:Videos,
     ):
         super().__init__(settings, videos)
-        normal, strange = len(videos.normal_ids), len(videos.abnormal_ids)
-        per_epoch = settings.passes*-(-strange//settings.batch_size)
-        self.warm_up = max(1, round(settings.warm_up*settings.epochs*per_epoch))
+        normal = len(videos.normal_ids)
+        self.warm_up = max(1, round(settings.warm_up*self.total))
         self.register_buffer("bank", torch.full((normal,), -1))                  # row numbers; -1 before the warm-up ends
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self.step = None                                                         # the same number on the host
         self.register_buffer("place", torch.full((len(videos.names),), -1))      # video number -> row of the bank
         self.place[videos.normal_ids] = torch.arange(normal, device=self.place.device)
 
     def rebuild(self) -> None: self.bank.copy_(hardest_clips(self.head, self.videos))
     def begin_epoch(self) -> None:
         "Renew the bank with the weights that the last epoch left."
-        self.step = int(self.steps)
+        super().begin_epoch()
         if self.settings.update == "epoch" and self.step > self.warm_up: self.rebuild()
 
-    def forward(self, items:Tensor, generator=None) -> dict: # scalars
-        "Host loss, and after the warm-up the losses of the bank."
-        if self.step is None: self.begin_epoch()
+    def bank_loss(self, items, scores, mask, rows) -> tuple: # loss, and its parts for the history
+        "The losses of the bank after the warm-up."
+        s, margin = self.settings, margin_at(self.step, self.warm_up)
+        values = dict(validation=scores.new_zeros(()), margin=scores.new_zeros(()), epsilon=margin)
+        if self.step < self.warm_up: return 0., values
         if self.step == self.warm_up: self.rebuild()
-        s = self.settings
-        scores, z, mask, abnormal = self.score_videos(items, generator)
-        values = dict(host=host_loss(s, scores, z, mask, abnormal, generator), validation=scores.new_zeros(()), margin=scores.new_zeros(()), epsilon=margin_at(self.step, self.warm_up))
-        if self.step >= self.warm_up and s.losses != "none":
-            hard = self.head(self.videos.features[self.bank])[0]                                     # (M,), dropout on, with gradient
-            if s.losses in ("both", "validation"): values["validation"] = validation_loss(hard)
-            if s.losses in ("both", "margin"): values["margin"] = margin_loss(hard, highest(scores, mask)[abnormal], values["epsilon"])
-            if s.update == "batch": self.overwrite(items, scores, mask, generator)
-        self.step += 1
-        self.steps += 1
-        return dict(loss=values["host"] + s.lambda_v*values["validation"] + s.lambda_m*values["margin"] + self.decay(), **values)
+        hard = self.head(self.videos.features[self.bank])[0]                                     # (M,), dropout on, with gradient
+        if s.losses != "margin": values["validation"] = validation_loss(hard)
+        if s.losses != "validation": values["margin"] = margin_loss(hard, highest(scores, mask)[self.videos.abnormal[items]], margin)
+        if s.update == "batch": self.overwrite(items, scores, mask, rows)
+        return s.lambda_v*values["validation"] + s.lambda_m*values["margin"], values
 
     @torch.no_grad()
-    def overwrite(self, items, scores, mask, generator) -> None:
+    def overwrite(self, items, scores, mask, rows) -> None:
         "Replace the rows of the normal videos in this batch (poster, batch-wise updating)."
-        quiet = self.place[items] >= 0
-        best = scores.masked_fill(~mask, -1)[quiet].argmax(1)
-        if self.videos.longest and bool((self.videos.lengths[items] > self.videos.longest).any()): self.rows_of_cut(items[quiet]); return
-        self.bank[self.place[items[quiet]]] = self.videos.starts[items[quiet]] + best
-
-    def rows_of_cut(self, quiet) -> None: # the batch saw only part of these videos, at random places: score them whole
-        rows, mask = self.videos.rows(quiet)
-        found = self.head(self.videos.features[rows[mask]])[0]
-        best = found.new_full(mask.shape, -1).masked_scatter(mask, found).argmax(1)
-        self.bank[self.place[quiet]] = rows.gather(1, best[:, None])[:, 0]
+        quiet = ~self.videos.abnormal[items]
+        best = scores.masked_fill(~mask, -1)[quiet].argmax(1, keepdim=True)
+        self.bank[self.place[items[quiet]]] = rows[quiet].gather(1, best)[:, 0]
 
 # %% ../../nbs/35_methods.xel.ipynb #021-35_methods-xel
 class Banked:
@@ -136,15 +123,11 @@ class Banked:
     objective_class = BankObjective
     def __init__(self, settings=None, device=torch.device("cpu")):
         super().__init__(settings, device)
-        if self.settings.losses not in ("both", "validation", "margin", "none"): raise SettingsError(f"losses {self.settings.losses!r}: expected both, validation, margin or none")
+        if self.settings.losses not in ("both", "validation", "margin"): raise SettingsError(f"losses {self.settings.losses!r}: expected both, validation or margin")
         if self.settings.update not in ("epoch", "batch"): raise SettingsError(f"update {self.settings.update!r}: expected epoch or batch")
 
     @property
     def names(self) -> tuple: return f"{self.settings.method}+xel", f"{self.settings.losses}-{self.settings.update}"
-
-    def epoch_batches(self, objective, generator):
-        objective.begin_epoch()
-        return super().epoch_batches(objective, generator)
 
 class MILBank(Banked, MIL): settings_class = MILBankSettings
 class SRFBank(Banked, SRF): settings_class = SRFBankSettings
