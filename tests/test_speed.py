@@ -37,10 +37,10 @@ def test_a_race_takes_turns_and_tells_ratio_and_disagreement():
     order = []
     one = race(lambda: order.append("ours"), lambda: order.append("theirs"), CPU, 3, case="c", setting="s", unit="u", samples=2, dtype="float32", mark=2., **largest_difference([1, 2], [1, 2.1]))
     assert order[:8] == ["ours", "theirs"] * 4 and not one.agrees
-    side = Side((2., 1., 3.), 10**9, 10**9, 0.)
-    fast = Race("case", "setting", "frames", 4, "float32", "", True, Side((.5, .25, 1.), 10**9, 10**8, 0.), side, 6.)
+    side = Side((2., 1., 3.), (4., 2., 6.), 10**9, 10**9, 0.)
+    fast = Race("case", "setting", "frames", 4, "float32", "", True, Side((.5, .25, 1.), (2., 2., 2.), 10**9, 10**8, 0.), side, 6.)
     text = fast.lines(dict(float32=4e9, copy=1e9))
-    assert fast.ratio == 4 and "8.0 frames/s" in text and "50% of float32" in text and "NOT reached" in text and "10.00 times fewer bytes" in text
+    assert fast.ratio == 4 and fast.processor_ratio == 2 and "8.0 frames/s" in text and "50% of float32" in text and "NOT reached" in text and "10.00 times fewer bytes" in text
 
 
 @pytest.mark.parametrize("shape, tile", [((32, 48), 8), ((32, 48), 16), ((48, 48), 16)])

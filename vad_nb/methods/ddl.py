@@ -19,7 +19,6 @@ from ..core import SettingsError, TrainingError, reduced_precision, seed_everyth
 from ..data.benchmarks import Benchmark
 from ..data.objects import find_objects
 from ..data.video import Clip, clip_tensor, frame_tensor, window_indices
-from ..processes import mean_of_shares, rank_and_count, share, shared_mean
 from .c3dsu import C3DSU, UNet, folded
 from ..score import error_map, pad_edges, tile_scores
 from ..train import Run, begin, epoch_generator, fit_loop, load_weights, save_weights
@@ -78,7 +77,7 @@ def distinction_loss(
         near, far = ((mask[:, None]*(target - recon)).square().sum().clamp(min=1e-20).sqrt() for target in (clean, pseudo))
         return (near + eps)/(far + eps)*mask.any()
     ratio = (pixel_distance(clean, recon) + eps)/(pixel_distance(pseudo, recon) + eps)
-    return (ratio*mask).sum()/shared_mean(mask.sum()).clamp(min=1/rank_and_count()[1])
+    return (ratio*mask).sum()/mask.sum().clamp(min=1)
 
 # %% ../../nbs/31_methods.ddl.ipynb #025-31_methods-ddl
 @dataclass(frozen=True)
@@ -161,17 +160,16 @@ class DDLObjective(nn.Module):
         generator:torch.Generator,
     ) -> dict:                       # scalars
         "The losses of one batch."
-        settings, clean = self.settings, self.windows.clean(share(items))
+        settings, clean = self.settings, self.windows.clean(items)
         middle = settings.frames//2
-        recon = mean_of_shares(pixel_distance(clean[:, :, middle], self.net(clean)))
+        recon = pixel_distance(clean[:, :, middle], self.net(clean)).mean()
         if settings.anomaly == "none": return dict(loss=recon, reconstruction=recon)
-        masks = [box_mask(share(self.windows.box(items, generator)), *settings.size) for _ in range(settings.objects)]
+        masks = [box_mask(self.windows.box(items, generator), *settings.size) for _ in range(settings.objects)]
         mask = torch.stack(masks).amax(0)
-        noise = share(draw_noise(clean.new_empty(len(items), *clean.shape[1:]), generator, settings.noise))   # drawn for the whole batch
-        pseudo = pseudo_anomaly(clean, mask, noise, self.weight)
+        pseudo = pseudo_anomaly(clean, mask, draw_noise(clean, generator, settings.noise), self.weight)
         distinction = distinction_loss(clean[:, :, middle], pseudo[:, :, middle], self.net(pseudo), mask[:, :, middle], settings.form)
         return dict(loss=recon + settings.distinction*distinction, reconstruction=recon, distinction=distinction, sigma=self.weight,
-                    samples=len(clean), skipped=(mask.flatten(1).amax(1) == 0).sum())
+                    samples=len(items), skipped=(mask.flatten(1).amax(1) == 0).sum())
 
 # %% ../../nbs/31_methods.ddl.ipynb #036-31_methods-ddl
 class DDL:
@@ -219,15 +217,21 @@ class DDL:
         "Method and variant."
         return "ddl" if self.settings.network == "c3dsu" else "ddl-unet", self.settings.anomaly
 
+    def prepare(self,
+        dtype,   # of all weights and features
+    ) -> "DDL":
+        "Make the network that scores bytes: batch norm folded, compiled where `compile` asks for it."
+        net = folded(self.objective.net)
+        for branch in net.encoder[0].branches: branch.weight.data /= 255   # bytes are exact in bfloat16, their fractions are not
+        net = net.to(dtype)
+        if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))
+        self.prepared = self.objective, net
+        return self
+
     @property
     def scorer(self) -> C3DSU: # made anew when the objective is another
-        "The network as it scores bytes: batch norm folded, bfloat16 where the device computes it, compiled where `compile` asks for it."
-        if self.prepared[0] is not self.objective:
-            net = folded(self.objective.net)
-            for branch in net.encoder[0].branches: branch.weight.data /= 255   # it reads bytes, which are exact in bfloat16; their fractions are not
-            net = net.to(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
-            if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))
-            self.prepared = self.objective, net
+        "The network that scores, in bfloat16 where the device computes it."
+        if self.prepared[0] is not self.objective: self.prepare(torch.bfloat16 if reduced_precision(self.device) else torch.float32)
         return self.prepared[1]
 
     def reconstruct(self,
