@@ -95,6 +95,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'vad_nb.benchmarks.xel': { 'vad_nb.benchmarks.xel.agreement': ('benchmarks.xel.html#agreement', 'vad_nb/benchmarks/xel.py'),
                                        'vad_nb.benchmarks.xel.at_size': ('benchmarks.xel.html#at_size', 'vad_nb/benchmarks/xel.py'),
                                        'vad_nb.benchmarks.xel.batch_cost': ('benchmarks.xel.html#batch_cost', 'vad_nb/benchmarks/xel.py'),
+                                       'vad_nb.benchmarks.xel.cases': ('benchmarks.xel.html#cases', 'vad_nb/benchmarks/xel.py'),
                                        'vad_nb.benchmarks.xel.clocks': ('benchmarks.xel.html#clocks', 'vad_nb/benchmarks/xel.py'),
                                        'vad_nb.benchmarks.xel.on_the_host': ('benchmarks.xel.html#on_the_host', 'vad_nb/benchmarks/xel.py'),
                                        'vad_nb.benchmarks.xel.ours': ('benchmarks.xel.html#ours', 'vad_nb/benchmarks/xel.py'),

@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['sized_bags', 'on_the_host', 'published_video', 'published_loss', 'past_warm_up', 'agreement', 'clocks',
-           'seconds_a_step', 'ours', 'peak_memory', 'at_size', 'batch_cost']
+           'seconds_a_step', 'ours', 'peak_memory', 'at_size', 'batch_cost', 'cases']
 
 # %% ../../nbs/71_benchmarks.xel.ipynb #002-71_benchmarks-xel
 import resource, sys, time
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from .harness import race
 from ..core import load_preset, reduced_precision, seed_everything
 from ..data.bags import Bag
 from ..methods.mil import Videos, draw_batches, two_means
@@ -160,3 +162,18 @@ def batch_cost(
         rows = [train_row(Variant("srf", "both", "epoch"), load_weak("synthetic-ws", random_seed=seed), seed, overrides=dict(batch_size=size, epochs=epochs, learning_rate=rate)) for seed in random_seeds]
         found.append(dict(batch=size, learning_rate=rate, auc=[round(float(row["auc"]), 4) for row in rows], seconds=float(np.median([row["seconds"] for row in rows]))))
     return found
+
+# %% ../../nbs/71_benchmarks.xel.ipynb #019-71_benchmarks-xel
+def cases(
+    device:torch.device,
+    preset:str="paper",   # the size is UCF-Crime's whatever the preset: fewer videos, the same rows
+):                        # yields races
+    "A step of SRF with the bank on one pair of videos, and on ten."
+    videos = Videos(sized_bags(100, 100, 4096), device)
+    differ, settings = agreement(videos, 5)[0], load_preset(SRFBankSettings, "paper")
+    def step(batch, published):
+        objective, items = past_warm_up(settings, videos), draw_batches(videos, batch, 1, epoch_generator(0, 0))[:1]
+        return partial(seconds_a_step, objective, partial(published_loss, objective) if published else ours(objective), items, settings.learning_rate, published)
+    for batch in (1, 10):
+        yield race(step(batch, False), step(batch, True), device, 5, case="SRF with the bank, a step", setting=f"{batch} pairs of 32 x 4096, bank of {len(videos.normal_ids)}", unit="pairs", samples=batch,
+                   dtype="bfloat16" if reduced_precision(torch.device(device)) else "float32", mark=2., agreement=f"losses differ by {differ:.1e} given the same split", agrees=bool(differ < 1e-4))
