@@ -88,3 +88,23 @@ def test_every_figure_of_the_command_exists():
     from importlib import import_module
     for module in FIGURES.values():
         assert callable(import_module(f"vad_nb.figures.{module}").make)
+
+
+def test_auc_of_each_class_against_scikit_learn(capsys, tmp_path):
+    from sklearn.metrics import roc_auc_score
+    rng = np.random.default_rng(3)
+    kinds = {"v1": "Arson", "v2": "Arson", "v3": "Robbery", "n1": "Normal", "n2": "Normal"}
+    labels = {name: np.r_[np.zeros(20, int), np.full(20, int(kind != "Normal"))] for name, kind in kinds.items()}
+    scores = {name: (label + 2*rng.random(40)).round(1) for name, label in labels.items()}
+    for kind, table in (("score", scores), ("label", labels)):
+        (tmp_path / f"{kind}s.csv").write_text(f"video,frame,{kind}\n" + "".join(f"{name},{frame},{value}\n" for name, one in table.items() for frame, value in enumerate(one)))
+    (tmp_path / "annotations.txt").write_text("".join(f"{name}.mp4  {kind}  {'21  40' if kind != 'Normal' else '-1  -1'}  -1  -1\n" for name, kind in kinds.items()))
+    words = ["evaluate", tmp_path / "scores.csv", "--labels", tmp_path / "labels.csv", "--classes", tmp_path / "annotations.txt"]
+    code, out, err = command(capsys, *words)
+    assert code == 0
+    for kind, videos in (("Arson", ["v1", "v2"]), ("Robbery", ["v3"])):
+        value = roc_auc_score(*(np.concatenate([table[name] for name in [*videos, "n1", "n2"]]) for table in (labels, scores)))
+        assert any(line.split()[:2] == [kind, str(len(videos))] and line.endswith(f"{100*value:.2f}") for line in out.splitlines()), out
+    (tmp_path / "annotations.txt").write_text("v1.mp4  Arson  21  40  -1  -1\n")
+    code, out, err = command(capsys, *words)
+    assert code == 2 and "none for v2" in err

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'DATA_SETS', 'DATA', 'PRESET', 'SET', 'DEVICE', 'FIGURES', 'EXAMPLES', 'argument', 'command',
            'settings_of', 'run_doctor', 'run_download', 'run_train', 'score_clips', 'run_score', 'make_overlay',
-           'run_alarms', 'score_file', 'run_evaluate', 'run_regions', 'run_study', 'run_report', 'run_figures',
-           'run_sweep', 'run_bench', 'make_parser', 'main']
+           'run_alarms', 'score_file', 'run_evaluate', 'print_classes', 'run_regions', 'run_study', 'run_report',
+           'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, os, sys, warnings
@@ -177,20 +177,28 @@ def score_file(arguments) -> int:
          argument("--threshold", type=float, help="for the false-alarm and true-positive rates"),
          argument("--json", metavar="FILE", help="write everything there"),
          argument("--plot", metavar="FILE", help="draw the ROC curves: .png, .svg or .pdf"),
+         argument("--classes", metavar="TXT", help="annotations in the form of UCF-Crime: also the AUC of each class of events"),
          argument("--record", metavar="CSV", help="also add a row for each file to this table of results"))
 def run_evaluate(arguments) -> int:
     "Print numbers for score files; record them where asked."
-    from vad_nb.data.bags import load_data
+    from vad_nb.data.bags import load_data, read_annotations
     from vad_nb.evaluate import evaluate_files
+    from vad_nb.metrics import auc_by_class
     from vad_nb.results import record, result_row
     from vad_nb.score import Scores, read_labels_csv
     labels = arguments.labels or load_data(arguments.data, arguments.root)
     print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, lacking=tuple(arguments.lacking), threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
-    if arguments.record:
-        truth, source = (read_labels_csv(arguments.labels), Path(arguments.labels).name) if arguments.labels else (labels.labels, labels.label_source)
-        for path in arguments.scores: record(arguments.record, result_row(Scores.read_csv(path, truth, arguments.lacking), truth, source, arguments.threshold))
+    truth, source = (read_labels_csv(arguments.labels), Path(arguments.labels).name) if arguments.labels else (labels.labels, labels.label_source)
+    for path in arguments.scores if arguments.classes or arguments.record else ():
+        scores = Scores.read_csv(path, truth, arguments.lacking)
+        if arguments.classes: print_classes(path, auc_by_class(scores.frames, truth, {name: kind for name, (kind, _) in read_annotations(arguments.classes).items()}))
+        if arguments.record: record(arguments.record, result_row(scores, truth, source, arguments.threshold))
     return 0
+
+def print_classes(path, found): # of `auc_by_class`
+    print(f"\n{path}: raw frame AUC of each class with all normal videos")
+    for kind, (videos, value) in found.items(): print(f"  {kind:14} {videos:3} video{'s'*(videos > 1)}  {100*value:6.2f}")
 
 # %% ../nbs/90_cli.ipynb #018-90_cli
 @command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",

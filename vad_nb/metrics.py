@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'CURVE_METRICS', 'Ranking', 'ratio', 'totals', 'auc', 'eer', 'tpr_at_fpr', 'precision', 'average_precision',
-           'pr_auc', 'roc_curve', 'per_video_minmax', 'Frames', 'pool_frames', 'video_aucs', 'threshold_counts',
-           'scene_of', 'on_two_cores', 'pair_counts', 'sweep_metrics', 'draw_aucs', 'measure', 'video_draws',
-           'interval']
+           'pr_auc', 'roc_curve', 'per_video_minmax', 'Frames', 'pool_frames', 'video_aucs', 'auc_by_class',
+           'threshold_counts', 'scene_of', 'on_two_cores', 'pair_counts', 'sweep_metrics', 'draw_aucs', 'measure',
+           'video_draws', 'interval']
 
 # %% ../nbs/19_metrics.ipynb #002-19_metrics
 import bisect, warnings
@@ -177,6 +177,22 @@ def video_aucs(
     return plain, (np.nan_to_num(plain)*n*p + n + p + 1)/((n + 1)*(p + 1))
 
 # %% ../nbs/19_metrics.ipynb #035-19_metrics
+def auc_by_class(
+    scores:dict,   # clip -> (T,)
+    labels:dict,   # clip -> (T,) 1 is abnormal
+    classes:dict,  # clip -> class of its events; of a clip without events it does not matter
+) -> dict:         # class -> (number of clips, AUC)
+    "Frame AUC of the clips of each class and the normal clips."
+    events = [name for name, label in labels.items() if np.any(label)]
+    if unknown := [name for name in events if not classes.get(name)]: raise DataError("classes", f"a class for each of {len(events)} clips with events", f"none for {unknown[0]}")
+    found = {}
+    for kind in sorted({classes[name] for name in events}):
+        part = [name for name in labels if name not in events or classes[name] == kind]
+        frames = pool_frames(*({name: table[name] for name in part} for table in (scores, labels)))
+        found[kind] = sum(name in events for name in part), auc(*Ranking(frames.scores, frames.labels).curve())
+    return found
+
+# %% ../nbs/19_metrics.ipynb #038-19_metrics
 def threshold_counts(
     frames:Frames,
     threshold:float,   # alarm when the score reaches it
@@ -196,7 +212,7 @@ def threshold_counts(
         counts["alarms_per_hour"] = total(false), total(normal)/rate/3600
     return counts
 
-# %% ../nbs/19_metrics.ipynb #039-19_metrics
+# %% ../nbs/19_metrics.ipynb #042-19_metrics
 METRICS = {  # name -> (what it is, what a random scorer gets)
     "micro_auc":         ("AUC of all frames pooled", "50"),
     "micro_auc_minmax":  ("the same after stretching each video to [0, 1]", "50"),
@@ -222,7 +238,7 @@ def scene_of(name:str) -> str: # "01_0014" -> "01"; names without _ share one sc
     "The scene of a clip: the text before the underscore (ShanghaiTech)."
     return name.split("_")[0] if "_" in name else ""
 
-# %% ../nbs/19_metrics.ipynb #041-19_metrics
+# %% ../nbs/19_metrics.ipynb #044-19_metrics
 def on_two_cores(function, items, progress=None): # list of results; progress: text beside the bar, None for no bar
     "Map with two threads: numpy lets go of the interpreter while it counts."
     items = list(items)
@@ -249,7 +265,7 @@ def pair_counts(
         return np.bincount(owner, np.searchsorted(normal, abnormal, "left") + np.searchsorted(normal, abnormal, "right"), videos)/2
     return np.stack(on_two_cores(against, range(videos), progress), 1)
 
-# %% ../nbs/19_metrics.ipynb #043-19_metrics
+# %% ../nbs/19_metrics.ipynb #046-19_metrics
 def sweep_metrics(
     frames:Frames,
     weights,        # (draws, V)
@@ -284,7 +300,7 @@ def draw_aucs(
     abnormal, normal = (weights @ np.bincount(frames.video, part, len(frames.names)) for part in (frames.labels, ~frames.labels))
     return ratio(((weights @ pairs)*weights).sum(1), abnormal*normal)
 
-# %% ../nbs/19_metrics.ipynb #044-19_metrics
+# %% ../nbs/19_metrics.ipynb #047-19_metrics
 def measure(
     frames:Frames,
     weights,             # (draws, V) how often each video counts
@@ -316,7 +332,7 @@ def measure(
             values |= {"median_of_scenes": np.nanmedian(of_scene, 0), "mean_of_scenes": np.nanmean(of_scene, 0)}
     return {name: values[name] for name in wanted if name in values}
 
-# %% ../nbs/19_metrics.ipynb #047-19_metrics
+# %% ../nbs/19_metrics.ipynb #050-19_metrics
 def video_draws(
     videos:int,        # how many there are
     draws:int,         # how many resamples
