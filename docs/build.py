@@ -131,6 +131,24 @@ def results_page(target: Path) -> None:
     target.write_text("\n".join(lines), encoding="utf-8")
 
 
+def benchmarks_page(target: Path) -> None:
+    "Ours against published, from the stored benchmarks."
+    from statistics import median
+    known = json.loads((ROOT/"figures"/"data"/"benchmarks.json").read_text(encoding="utf-8"))
+    limits = ", ".join(f"{name} {value/1e9:.0f} {'GB/s' if name == 'copy' else 'GFLOP/s'}" for name, value in known["ceilings"].items())
+    lines = ["# Benchmarks", "", f"`vad-nb bench all --preset {known['preset']}` on {known['device']}, {known['threads']} threads ({known['platform']}, {known['cores']} cores, torch {known['packages']['torch']}), "
+             f"commit {known['commit']}, {known['time'][:10]}. Measured limits in the same run: {limits}. Each case runs ours and the same mathematics as published in turns; medians. "
+             "Where a mark is not reached, the counted operations say why.", "",
+             "| case | setting | ours, a second | published, a second | times as fast | mark | operations, ours : published | same numbers |", "|---|---|---|---|---|---|---|---|"]
+    for race in known["races"]:
+        pair = [race[side] for side in ("ours", "published")]
+        seconds = [median(side["seconds"]) for side in pair]
+        flops = f"{pair[0]['flops']/1e9:.2f} : {pair[1]['flops']/1e9:.2f} GFLOP" if pair[1].get("flops") else ""
+        mark = f"{race['mark']:g}, {'reached' if seconds[1]/seconds[0] >= race['mark'] else 'not reached'}" if race.get("mark") else ""
+        lines.append("| " + " | ".join([race["case"], race["setting"], *(f"{race['samples']/one:.1f} {race['unit']}" for one in seconds), f"{seconds[1]/seconds[0]:.2f}", mark, flops, race["agreement"]]) + " |")
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def relink(text: str, folder: Path) -> str:
     "Links to what is no page of the site become plain text."
     def kept(found):
@@ -162,7 +180,8 @@ def stage(folder: Path) -> None:
     for name in pages:
         (folder/name).touch()   # so that pages may name each other
     results_page(folder/"results.md")
-    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", modules)
+    benchmarks_page(folder/"benchmarks.md")
+    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results", "benchmarks"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", modules)
     for name, text in pages.items():
         text = re.sub(r"\]\((?:\.\./)?nbs/", "](notebooks/", text)
         text = re.sub(r"\]\((?:\.\./|docs/)?([\w.]+\.md)", lambda found: f"]({found[1].lower()}", text)

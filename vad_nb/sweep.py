@@ -69,14 +69,14 @@ def finish(
     "Train and score one job, or as much of it as fits."
     trainings, path = place(job, out, device, until)
     benchmark = trainings.benchmark
-    try: _, run = trainings.get(job.method, job.random_seed, **dict(job.settings))
+    try: method, run = trainings.get(job.method, job.random_seed, **dict(job.settings))
     except OutOfTime as stopped: return print(stopped, flush=True)
     if run.state_file.exists():
         halve_weights(run.weights)
         run.state_file.unlink()
     scores = score_run(path, benchmark.test, device)
     scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
-    row = result_row(scores, benchmark.labels, benchmark.label_source)
+    row = result_row(scores, benchmark.labels, benchmark.label_source, .5 if getattr(method, "bags", False) else None)   # the poster's threshold
     scores.write_csv(path/"scores.csv")
     return row
 
