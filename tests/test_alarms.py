@@ -95,8 +95,9 @@ def test_from_a_folder_of_videos_to_alarms_and_an_overlay(tmp_path, capsys):
     "Normal videos in, a run out, alarms and a video of a new file, as somebody with a camera would do it."
     write_scene(tmp_path/"scene", "avenue", train_clips=2, test_clips=1, length=40, height=120, width=180)
     normal, new = tmp_path/"scene"/"training_videos", tmp_path/"scene"/"testing_videos"/"01.avi"
+    streamed = ["score", tmp_path/"run", "--video", new, "--out", tmp_path/"streamed.csv", "--overlay", tmp_path/"streamed.webm", "--device", "cpu"]
     words = [["train", "ddl", "--data", "folder", "--root", normal, "--set", "size=64x96", "width=8", "epochs=2", "--out", tmp_path/"run", "--device", "cpu"],
-             ["score", tmp_path/"run", "--data", "folder", "--root", new, "--out", tmp_path/"scores.csv", "--overlay", tmp_path/"new.webm", "--device", "cpu"],
+             ["score", tmp_path/"run", "--data", "folder", "--root", new, "--out", tmp_path/"scores.csv", "--overlay", tmp_path/"new.webm", "--device", "cpu"], streamed,
              ["alarms", tmp_path/"scores.csv", "--normal", tmp_path/"run"/"normal_scores.csv", "--quantile", "0.95", "--out", tmp_path/"alarms.csv"]]
     for one in words:
         assert main([str(word) for word in one]) == 0
@@ -105,8 +106,9 @@ def test_from_a_folder_of_videos_to_alarms_and_an_overlay(tmp_path, capsys):
     assert all(row["video"] == "01" and 0 <= int(row["first"]) <= int(row["peak"]) <= int(row["last"]) < 40 for row in rows)
     whole = json.loads((tmp_path/"alarms.json").read_text())
     assert len(whole["alarms"]) == len(rows) and whole["threshold"]["clips"] == 2 and whole["scores"]["data"] == "folder"
-    video = cv2.VideoCapture(str(tmp_path/"new.webm"))
-    count = 0
-    while video.read()[0]:
-        count += 1
-    assert count == 38                                       # the first and the last frame have no reconstruction
+    for name in ("new.webm", "streamed.webm"):
+        video = cv2.VideoCapture(str(tmp_path/name))
+        count = 0
+        while video.read()[0]:
+            count += 1
+        assert count == 38                                   # the first and the last frame have no reconstruction

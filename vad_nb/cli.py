@@ -157,7 +157,6 @@ def run_alarms(arguments) -> int:
 # %% ../nbs/90_cli.ipynb #015-90_cli
 def score_file(arguments) -> int:
     "Write the scores of a video file."
-    if arguments.overlay: raise SettingsError(f"--overlay {arguments.overlay}: expected --data folder --root {arguments.video} in place of --video, since a stream is not kept")
     from vad_nb.stream import score_video
     scored = score_video(arguments.run, arguments.video, arguments.device, arguments.causal, arguments.compile)
     print(f"{scored}\n{len(scored.scores)} frames of 1 clip scored: {scored.scores.write_csv(arguments.out)}")
