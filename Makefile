@@ -5,7 +5,7 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: figures test lab docs readme broken clean
 
-figures: .venv/ready          ## train on the built-in scene and draw figures 1 to 8 (see runs/ and figures/)
+figures: .venv/ready          ## train on the built-in scene and draw figures 4 to 8 (see runs/ and figures/)
 	$(BIN)/vad-nb figures 4 5 6 7 8 --out figures-here
 
 test: .venv/ready             ## exported modules in sync, notebooks clean, every notebook, every test
