@@ -11,7 +11,7 @@ __all__ = ['FRAMES', 'PICKLED', 'WINDOW', 'GROUPS', 'RAW', 'BAGS_VERSION', 'PED2
 
 # %% ../../nbs/16_data.bags.ipynb #002-16_data-bags
 import csv, re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,6 @@ class WeakBenchmark:
     labels:dict          # test bag -> uint8 (scored frames,)
     label_source:str
     fingerprint:str
-    classes:dict = field(default_factory=dict)   # test bag -> class, where known
 
     def __post_init__(self):
         for part, bags in (("train", self.train), ("test", self.test)):
