@@ -52,13 +52,13 @@ def read_results(
 
 def record(
     path,       # results.csv; made when it is not there
-    row:dict,   # of `result_row`
+    *new,       # rows of `result_row`
 ) -> None:
-    "Add a row, or replace the one of the same training."
+    "Add rows, or replace those of the same trainings."
     rows = read_results(path) if Path(path).exists() else []
-    text = {name: str(value) for name, value in row.items()}
-    def identity(one): return tuple(one[name] for name in IDENTITY)
-    rows = sorted([one for one in rows if identity(one) != identity(text)] + [text], key=identity)
+    def identity(one): return tuple(str(one[name]) for name in IDENTITY)
+    texts = {identity(row): {name: str(value) for name, value in row.items()} for row in (*rows, *new)}   # the last of an identity stays
+    rows = [texts[key] for key in sorted(texts)]
     with write_then_rename(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
