@@ -41,7 +41,7 @@ def sheet(
         corners = [(MARGIN + k*(WIDTH + MARGIN), TITLE) for k in range(3)]
         for (x, y), text in zip(corners, (f"input{': ' + title if title else ''}", "reconstruction", "error")): fig.text(x/width, 1 - (y - 8)/height, text, fontsize=8)
         fig.colorbar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, largest), "magma"), cax=fig.add_axes(place(width - MARGIN - 38, TITLE, 8, high)))
-        ax = fig.add_axes(place(46, TITLE + high + MARGIN, width - 46 - MARGIN, CURVE - 34))
+        ax = fig.add_axes(place(62, TITLE + high + MARGIN, width - 62 - MARGIN, CURVE - 34))
         if labels is not None: shade_labels(ax, labels, "labelled abnormal")
         ax.plot(scores, color=COLOURS[0], label="score")
         if threshold is not None: ax.axhline(threshold, color="k", lw=.8, ls="--", label="threshold")
