@@ -26,7 +26,7 @@ class DataError(VadNbError):
     def __init__(self,
         file,            # the file or folder
         expected:str,    # what should be there
-        found:str,       # what is there
+        found:str|None,  # what is there
         mend:str=None,   # what to do about it
     ):
         self.file, self.expected, self.found, self.mend = file, expected, found, mend
@@ -75,7 +75,7 @@ def read_value(
 
 # %% ../nbs/00_core.ipynb #014-00_core
 def load_preset(
-    settings_class:type,     # a frozen dataclass with defaults and a class attribute `method`
+    settings_class,          # a frozen dataclass with defaults and a class attribute `method`
     preset:str="smoke",      # a section of `settings.ini`
     overrides:dict=None,     # setting -> text or value, as given by `--set`
 ):                           # an instance of `settings_class`
@@ -143,10 +143,10 @@ def read_text(
     "The text of a file."
     try: return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError: raise DataError(path, "text", "bytes that are none") from None
-    except OSError as error: raise DataError(path, "a text file", error.strerror.lower()) from None
+    except OSError as error: raise DataError(path, "a text file", str(error.strerror).lower()) from None
 
 # %% ../nbs/00_core.ipynb #030-00_core
-def data_folder() -> Path: # the folder of real data sets, or None
+def data_folder() -> Path|None: # the folder of real data sets
     "Where `VAD_NB_DATA` says that real data are."
     if not os.environ.get("VAD_NB_DATA"): return None
     folder = Path(os.environ["VAD_NB_DATA"]).expanduser().resolve()

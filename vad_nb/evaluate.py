@@ -12,6 +12,7 @@ __all__ = ['POOLINGS', 'NORMALISATIONS', 'PROTOCOLS', 'Protocol', 'choose_protoc
 import hashlib, json, warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -34,7 +35,7 @@ class Protocol:
     smoothing:str = "none"          # none, median<frames>, gaussian<sigma>; always per video
     causal:bool = False             # the filter sees no future
     trim:tuple = (0, 0)             # frames dropped at the start and end of each video, labels alike
-    threshold:float = None          # for far, tpr and alarms; None: none fixed beforehand
+    threshold:float|None = None     # for far, tpr and alarms; None: none fixed beforehand
     label_source:str = "as the data set gives them"
     selection:str = "last epoch"    # which weights were scored
     origin:str = ""                 # where this protocol is from
@@ -130,14 +131,14 @@ def floors(
 @dataclass(frozen=True)
 class Conditions:
     "What every number of a report rests on."
-    protocol:Protocol
+    protocol:Any            # Protocol, or RegionProtocol for regions
     label_source:str
-    real:bool               # True: real data, False: the built-in scene, None: not stated
+    real:bool|None          # True: real data, False: the built-in scene, None: not stated
     random_seeds:tuple      # of the trainings; None where not stated
     videos:int
     frames:int
     abnormal:int
-    threshold:float
+    threshold:float|None
     draws:int               # bootstrap draws over videos
     labels_sha256:str       # of the labels: equal hashes, equal labels
 
@@ -158,7 +159,7 @@ class Number:
     high:float
     conditions:Conditions
     floors:dict             # floor -> value
-    over_seeds:tuple = None # 95 % t interval of the mean over random seeds; None for a single one
+    over_seeds:tuple|None = None # 95 % t interval of the mean over random seeds; None for a single one
 
     def __float__(self): return float(self.value)
     def text(self, value): return "-" if np.isnan(value) else f"{value:.1f}" if self.metric == "alarms_per_hour" else f"{100*value:.2f}"
@@ -447,9 +448,9 @@ def evaluate_files(
         label_source, real, labels = label_source or f"{labels.name} ({labels.label_source})", labels.real if real is None else real, labels.labels
     else: label_source, labels = label_source or Path(labels).name, read_labels_csv(labels)
     read = [Scores.read_csv(path, labels, lacking) for path in files]
-    settings = dict(label_source=label_source, real=real, clips=clips, threshold=threshold, draws=draws, random_seed=random_seed, progress=progress)
+    settings:dict = dict(label_source=label_source, real=real, clips=clips, threshold=threshold, draws=draws, random_seed=random_seed, progress=progress)
     methods = [one.provenance.get("method", path.stem) for one, path in zip(read, files)]
-    if random_seeds: entries = [(read, evaluate(read, labels, protocol, method=str(methods[0]), **settings))]
+    if random_seeds: entries:list = [(read, evaluate(read, labels, protocol, method=str(methods[0]), **settings))]
     else:
         named = [str(method) if methods.count(method) == 1 else f"{method} ({path.stem})" for method, path in zip(methods, files)]
         entries = [(one, evaluate(one, labels, protocol, method=name, **settings)) for one, name in zip(read, named)]

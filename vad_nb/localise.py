@@ -83,7 +83,7 @@ def evaluate_regions(
 ) -> Report:
     "RBDC, TBDC and, for maps, the pixel AUC."
     what, truth, run = Path(what), benchmark_truth(benchmark), Run(what)
-    settings = dict(label_source=f"{benchmark.name}, masks", real=benchmark.real, draws=draws)
+    settings:dict = dict(label_source=f"{benchmark.name}, masks", real=benchmark.real, draws=draws)
     if not what.is_dir():
         return evaluate_boxes(read_boxes(what, {name: one.frames for name, one in truth.items()}), truth, method=what.stem, protocol=RegionProtocol(selection="not stated"), **settings)
     def compared(folder, **facts): return evaluate_maps({name: read_npy(folder/f"{name}.npy", mmap_mode="r") for name in truth}, truth, progress=progress, **facts, **settings)

@@ -50,7 +50,7 @@ class Ranking:
         ends = np.arange(len(self.video)) if self.last is None else self.last
         done, tp, fp = 0, np.zeros((len(weights), 1)), np.zeros((len(weights), 1))
         while done < len(self.video):
-            stop = ends[min(np.searchsorted(ends, done + size - 1), len(ends) - 1)] + 1
+            stop = ends[min(int(np.searchsorted(ends, done + size - 1)), len(ends) - 1)] + 1
             each = np.take(weights, self.video[done:stop], axis=1)
             flagged = np.cumsum(each, axis=1)
             each *= self.abnormal[done:stop]
@@ -257,8 +257,8 @@ def pair_counts(
     "How often each video's abnormal frames beat each video's normal frames."
     order = np.argsort(scores[labels])
     abnormal, owner = scores[labels][order], video[labels][order]
-    rows = np.flatnonzero(~labels)
-    rows = np.split(rows[np.argsort(video[rows], kind="stable")], np.cumsum(np.bincount(video[rows], minlength=videos))[:-1])
+    quiet = np.flatnonzero(~labels)
+    rows = np.split(quiet[np.argsort(video[quiet], kind="stable")], np.cumsum(np.bincount(video[quiet], minlength=videos))[:-1])
     def against(v): # all abnormal frames against the normal frames of v
         normal = np.sort(scores[rows[v]])
         if not len(normal): return np.zeros(videos)
@@ -343,7 +343,8 @@ def video_draws(
 
 def interval(
     drawn,       # (draws,) of one metric
-) -> tuple:      # low, high; nan when fewer than half of the draws define the metric
+) -> tuple[float, float]: # low, high; nan when fewer than half of the draws define the metric
     "The middle 95 % of the draws."
     kept = drawn[~np.isnan(drawn)]
-    return tuple(np.percentile(kept, (2.5, 97.5)).tolist()) if 2*len(kept) > max(len(drawn), 2) else (np.nan, np.nan)
+    low, high = np.percentile(kept, (2.5, 97.5)).tolist() if 2*len(kept) > max(len(drawn), 2) else (np.nan, np.nan)
+    return low, high

@@ -96,6 +96,7 @@ class SumOverProcesses(torch.autograd.Function):
 
 class SharedBatchNorm(nn.BatchNorm2d):
     "Batch norm whose statistics are those of the whole batch."
+    running_mean:Tensor; running_var:Tensor; num_batches_tracked:Tensor; momentum:float   # never None here
     def forward(self,
         x:Tensor,   # (B, C, H, W), this process' share
     ) -> Tensor:

@@ -25,11 +25,11 @@ from .metrics import draw_aucs, interval, pool_frames, video_draws
 @dataclass(frozen=True)
 class Regions:
     "The anomalous regions of one clip."
-    frames:int              # of the clip
-    frame:np.ndarray        # (N,) int64, not falling
-    track:np.ndarray        # (N,) int64 from 0
-    box:np.ndarray          # (N, 4) x0 y0 x1 y1 in pixels, ends exclusive
-    pixels:np.ndarray=None  # (T, H, W) int32: number of the region + 1, 0 is background; None when there are only boxes
+    frames:int                   # of the clip
+    frame:np.ndarray             # (N,) int64, not falling
+    track:np.ndarray             # (N,) int64 from 0
+    box:np.ndarray               # (N, 4) x0 y0 x1 y1 in pixels, ends exclusive
+    pixels:np.ndarray|None=None  # (T, H, W) int32: number of the region + 1, 0 is background; None when there are only boxes
 
     @property
     def tracks(self): return int(self.track.max()) + 1 if len(self.track) else 0
@@ -60,7 +60,7 @@ def truth_from_masks(
 ) -> Regions:
     "Regions are connected components, near pieces joined; tracks are linked over frames by overlap."
     pixels, frame, track, boxes = np.zeros(np.shape(masks), np.int32), [], [], []
-    before, total, tracks = [], 0, 0                   # tracks of the regions of the frame before
+    before, total, tracks = np.zeros(0, int), 0, 0     # tracks of the regions of the frame before
     for t, mask in enumerate(np.asarray(masks) != 0):
         parts, box = near_pieces(mask)
         here = np.full(len(box), -1)
@@ -143,7 +143,7 @@ def count_boxes(
 # %% ../nbs/23_regions.ipynb #021-23_regions
 def count_maps(
     maps,              # (T, H, W) scores
-    truth:Regions,     # with pixels
+    truth,             # Regions with pixels
     thresholds,        # (K,) falling
     alpha:float=.1,    # part of a track's regions
     beta:float=.1,     # intersection over union
@@ -228,7 +228,7 @@ def region_report(
     floor:dict,           # metric -> value
     truth:dict,           # clip -> Regions
     protocol:RegionProtocol,
-    method:str, label_source:str, real:bool, random_seed:int, draws:int,
+    method:str, label_source:str, real:bool|None, random_seed:int, draws:int,
 ) -> Report:
     "Region metrics with all they rest on."
     labels = {name: np.isin(np.arange(one.frames), one.frame).astype(np.uint8) for name, one in truth.items()}

@@ -236,7 +236,7 @@ class Scores:
     @classmethod
     def read_csv(cls,
         path,              # csv file with the columns video,frame,score
-        labels:dict=None,  # clip -> (T,); the clips and lengths that the file must have
+        labels=None,       # clip -> (T,); the clips and lengths that the file must have
         lacking:tuple=(0, 0),  # frames that the file lacks at the start and end of each clip: its edge scores are repeated there
     ) -> "Scores":
         "Read scores strictly, with the provenance where it lies beside them; what was not as expected stands in it as `read_as`."

@@ -25,7 +25,8 @@ def read_ahead(
     depth:int=8,   # made before they are used, at most
 ):                 # yields the same items; an error comes out where it would have
     "Items made in a thread of their own, a few ahead."
-    waiting, left = queue.Queue(depth), threading.Event()
+    waiting:queue.Queue = queue.Queue(depth)
+    left = threading.Event()
     def hand(item, last):
         while not left.is_set():
             try: return waiting.put((item, last), timeout=.1)

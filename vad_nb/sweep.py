@@ -38,7 +38,7 @@ def read_line(
     seeds = dict(pair for pair in pairs if len(pair) == 2).get("seeds", "0")
     if len(words) < 2 or any(len(pair) != 2 for pair in pairs) or not re.fullmatch(r"\d+(,\d+)*", seeds):
         raise SettingsError(f"plan line {line!r}: expected METHOD DATA [KEY=VALUE ...] [seeds=0,1,2]")
-    return [Job(*words[:2], preset, int(seed), tuple(pair for pair in pairs if pair[0] != "seeds")) for seed in seeds.split(",")]
+    return [Job(words[0], words[1], preset, int(seed), tuple(pair for pair in pairs if pair[0] != "seeds")) for seed in seeds.split(",")]
 
 # %% ../nbs/61_sweep.ipynb #007-61_sweep
 def read_plan(
@@ -65,7 +65,7 @@ def finish(
     out,               # folder of the sweep
     device:str=None,
     until:float=None,
-) -> dict:             # its row of results; None when time ran out
+) -> dict|None:        # its row of results; None when time ran out
     "Train and score one job, or as much of it as fits."
     trainings, path = place(job, out, device, until)
     benchmark = trainings.benchmark

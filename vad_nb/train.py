@@ -111,7 +111,8 @@ class History:
         path,
         steps:int=0,  # rows to keep when a training is resumed
     ):
-        self.path, self.waiting, self.columns = Path(path), [], None
+        self.path, self.columns = Path(path), None
+        self.waiting:list = []
         kept = self.path.read_text().splitlines(keepends=True)[:steps + 1] if steps else []
         if kept: self.columns = kept[0].strip().split(",")
         with write_then_rename(self.path) as temporary: temporary.write_text("".join(kept))
@@ -215,7 +216,7 @@ def fit_loop(
     after_epoch=None,           # after_epoch(epoch) -> dict, shown in the progress bar
     resume:bool=False,
     flush_every:int=25,         # steps between two looks at the losses
-) -> nn.Module:                 # the objective with its final weights
+):                              # the objective with its final weights
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
     optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))

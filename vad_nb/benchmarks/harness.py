@@ -129,7 +129,7 @@ class Race:
     agrees:bool
     ours:Side
     published:Side
-    mark:float = None # ratio to reach
+    mark:float|None = None # ratio to reach
 
     @property
     def ratio(self) -> float: return self.published.median/self.ours.median
@@ -160,16 +160,16 @@ def race(
 ) -> Race:
     "Time both in turns after a warm-up, then count and weigh one call of each."
     for function in (ours, published): function()
-    times = [(clocks_of(ours, device), clocks_of(published, device)) for _ in range(repeats)]
-    sides = [Side(*zip(*taken), *count_work(function), peak_memory(function, device)) for function, taken in zip((ours, published), zip(*times))]
-    return Race(ours=sides[0], published=sides[1], **facts)
+    one, other = zip(*[(clocks_of(ours, device), clocks_of(published, device)) for _ in range(repeats)])
+    def side(function, taken): return Side(*zip(*taken), *count_work(function), peak_memory(function, device))
+    return Race(ours=side(ours, one), published=side(published, other), **facts)
 
 # %% ../../nbs/70_benchmarks.harness.ipynb #017-70_benchmarks-harness
 def largest_difference(
     ours,               # numbers
     published,          # as many
     allowed:float=1e-5, # of the largest
-) -> tuple:             # agreement, agrees
+) -> dict:              # agreement, agrees
     "Largest difference, as a part of the largest number."
     one, other = (np.asarray(torch.as_tensor(x).detach().cpu().double()) for x in (ours, published))
     gap = float(np.abs(one - other).max()/np.abs(other).max())
@@ -183,7 +183,7 @@ def families() -> dict: # name -> its `cases`
 
 def run_cases(
     name:str="all",          # or one of `families`
-    device:str=None,         # None: a GPU where there is one
+    device=None,             # its name; None: a GPU where there is one
     preset:str="small",
     json_path=None,          # also write everything there
 ) -> list:                   # of Race

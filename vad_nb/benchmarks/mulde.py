@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from .harness import largest_difference, race
 from ..core import load_preset, reduced_precision, seed_everything
-from ..methods.mulde import LogDensity, MuldeObjective, MuldeSettings, all_scales, make_network, scale_grid, score_matching_loss
+from ..methods.mulde import MuldeObjective, MuldeSettings, all_scales, make_network, scale_grid, score_matching_loss
 
 # %% ../../nbs/74_benchmarks.mulde.ipynb #004-74_benchmarks-mulde
 def plain_network(
-    network:LogDensity,
+    network,               # a LogDensity
 ) -> nn.Sequential:        # the same weights
     "The multilayer perceptron of the official code."
     layers = [part for layer in network.layers for part in (layer, nn.GELU())]
@@ -97,8 +97,8 @@ def cases(
         theirs.step()
     facts = dict(setting=f"units {'x'.join(map(str, settings.units))}, d = {dims}, {samples} samples", unit="samples", samples=samples, dtype=str(dtype)[6:])
     yield race(step, published_step, device, 15, case="MULDE training step", mark=2., **facts, **largest_difference([found[0].item()], [found[1].item()]))
-    sigmas, twin = scale_grid(settings).to(device), plain_network(objective.network)
+    sigmas, plain = scale_grid(settings).to(device), plain_network(objective.network)
     for norms, mark in ((True, 3.), (False, 6.)):
         def scores(dtype=dtype): return all_scales(objective.network, x, sigmas, norms, dtype)
-        yield race(scores, lambda: published_scores(twin, x, sigmas, norms), device, 5, case=f"MULDE scores, log-density {'and norm' if norms else 'alone'}", mark=mark,
-                   **facts, **agree(scores(torch.float32), scores(), published_scores(twin, x, sigmas, norms)))
+        yield race(scores, lambda: published_scores(plain, x, sigmas, norms), device, 5, case=f"MULDE scores, log-density {'and norm' if norms else 'alone'}", mark=mark,
+                   **facts, **agree(scores(torch.float32), scores(), published_scores(plain, x, sigmas, norms)))

@@ -89,7 +89,7 @@ def agreement(videos:Videos, pairs:int=20) -> tuple: # largest relative differen
             splits = iter(two_means(z, mask, epoch_generator(0, 0, items.device))[0].bool())
             ways = [float(published_loss(objective, items, cluster)["loss"]) for cluster in (lambda z: next(splits)[:len(z)], on_the_host)]
             loss = float(objective(items, epoch_generator(0, 0, items.device))["loss"])
-            same.append(abs(ways[0]/loss - 1)), own.append(abs(ways[1]/loss - 1))
+            same.append(abs(ways[0]/loss - 1)); own.append(abs(ways[1]/loss - 1))
     return float(np.max(same)), float(np.mean(own))
 
 # %% ../../nbs/71_benchmarks.xel.ipynb #012-71_benchmarks-xel

@@ -32,9 +32,9 @@ class Bag:
     "The clips of one video, and whether anything abnormal happens in it."
     name:str
     abnormal:bool
-    features:np.ndarray  # float32 (T, d)
-    frames:int = None    # length of the video; None: 16 T
-    merged:bool = False  # 32 segments of equal share instead of clips of 16 frames
+    features:np.ndarray     # float32 (T, d)
+    frames:int|None = None  # length of the video; None: 16 T
+    merged:bool = False     # 32 segments of equal share instead of clips of 16 frames
 
     def __post_init__(self):
         values = np.asarray(self.features)
@@ -77,7 +77,7 @@ class WeakBenchmark:
 # %% ../../nbs/16_data.bags.ipynb #009-16_data-bags
 def expand(
     scores,             # (T,) one a clip or segment
-    frames:int,         # F, length of the video
+    frames,             # F, length of the video, where merged
     merged:bool=False,  # 32 segments
     labels=None,        # (scored frames,): checked against the length
     name:str="video",
@@ -105,8 +105,8 @@ def segments(
     for k, (first, last) in enumerate(zip(bounds, bounds[1:])):
         last = last if k == count - 1 else last - 1
         rows.append(np.asarray(clips[first:max(first, last) + 1], np.float64).mean(0))
-    rows = np.array(rows)
-    return (rows/np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    means = np.array(rows)
+    return (means/np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 # %% ../../nbs/16_data.bags.ipynb #016-16_data-bags
 PICKLED = ("pickles are programs and are not opened: where the file comes from, store its numbers with numpy.save(path, numpy.stack(list(array)).astype('float32')), "
@@ -170,7 +170,7 @@ def read_crop_files(
 # %% ../../nbs/16_data.bags.ipynb #020-16_data-bags
 def crop_groups(paths) -> dict: # video -> paths, in the order given
     "Files name__k.npy of each video."
-    groups = {}
+    groups:dict = {}
     for path in paths:
         if not re.fullmatch(r".+__\d+", Path(path).stem): raise DataError(path, "a name like video__0.npy", Path(path).name)
         groups.setdefault(Path(path).stem.rsplit("__", 1)[0], []).append(path)
@@ -181,7 +181,8 @@ def read_list(
     root,       # the folder with the files
 ) -> list:      # paths inside root
     "The files of a list, found by the end of their path below `root`."
-    found, known = [], {}
+    found = []
+    known:dict = {}
     for file in Path(root).rglob("*"): known.setdefault(file.name, []).append(file)
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not (words := line.strip().replace("\\", "/").split("/"))[-1]: continue
@@ -488,7 +489,7 @@ def ped2_bags(
                          f"{benchmark.label_source}, draw {draw}", f"{benchmark.fingerprint}-draw-{draw}")
 
 # %% ../../nbs/16_data.bags.ipynb #050-16_data-bags
-WEAK_SETS = {"synthetic-ws": None, "shanghaitech-ws": "shanghaitech_ws", "ped2-ws": "ped2"}   # name -> folder inside VAD_NB_DATA
+WEAK_SETS:dict = {"synthetic-ws": None, "shanghaitech-ws": "shanghaitech_ws", "ped2-ws": "ped2"}   # name -> folder inside VAD_NB_DATA
 
 def load_weak(
     name:str,           # a key of WEAK_SETS; with -DIFFICULTY or -DRAW behind it where there is one
@@ -501,8 +502,8 @@ def load_weak(
     if base not in WEAK_SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(WEAK_SETS)}")
     if base == "synthetic-ws": return synthetic_bags(float(found[2]) if found else 1., random_seed)
     if root is None:
-        if data_folder() is None: raise SettingsError(f"data {name}: expected --root DIR or VAD_NB_DATA, found neither")
-        root = data_folder()/WEAK_SETS[base]
+        if (known := data_folder()) is None: raise SettingsError(f"data {name}: expected --root DIR or VAD_NB_DATA, found neither")
+        root = known/WEAK_SETS[base]
     return shanghaitech_bags(root) if base == "shanghaitech-ws" else ped2_bags(root, int(found[4]) if found else 0)
 
 def load_data(name:str, root=None): # a Benchmark or a WeakBenchmark

@@ -15,6 +15,7 @@ __all__ = ['PED2', 'AVENUE', 'UCSD_LABELS', 'EXPECTED', 'SPLITS', 'UCSD_INSIDE',
 import contextlib, functools, hashlib, re, shutil, tarfile, zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,12 +36,12 @@ def by_number(lengths): # "01", "02", ... -> length
 class Expected:
     "What a complete copy of a benchmark holds; None or empty where it is not known for certain."
     size:tuple                                # (height, width) of a frame
-    fps:float                                 # of the scene, for image folders
+    fps:float|None                            # of the scene, for image folders
     labels:tuple                              # names of label sources; the first one found is taken, except where they differ
-    train_clips:int = None
-    test_clips:int = None
-    train_frames:int = None
-    test_frames:int = None
+    train_clips:int|None = None
+    test_clips:int|None = None
+    train_frames:int|None = None
+    test_frames:int|None = None
     train_lengths:dict = field(default_factory=dict)  # clip name -> frames
     test_lengths:dict = field(default_factory=dict)
     abnormal:dict = field(default_factory=dict)       # label source -> abnormal test frames
@@ -90,7 +91,7 @@ def clip_name(
 # %% ../../nbs/12_data.benchmarks.ipynb #013-12_data-benchmarks
 def split_clips(name, folder) -> dict: # clip name -> source
     "The clips of one split; UCSD's folders of masks, `Test001_gt`, are not clips."
-    named = {}
+    named:dict = {}
     for key, source in clip_sources(folder).items():
         if key.endswith("_gt"): continue
         if clip_name(name, key) in named: raise DataError(source, f"one clip numbered {clip_name(name, key)}", f"{named[clip_name(name, key)].name} as well")
@@ -123,8 +124,8 @@ def parse_gt_frames(
         line = line.split("%")[0].strip()
         if not line or re.fullmatch(r"TestVideoFile\s*=\s*(\{\s*\}|\[\s*\])\s*;?", line): continue
         entry = re.fullmatch(r"TestVideoFile\s*\{\s*end\s*\+\s*1\s*\}\s*\.gt_frame\s*=\s*\[([\d\s:,;]*)\]\s*;?", line)
-        parts = entry and [re.fullmatch(r"(\d+)(?::(\d+))?", part) for part in re.split(r"[\s,;]+", re.sub(r"\s*:\s*", ":", entry[1].strip())) if part]
-        if not entry or not all(parts): raise DataError(file, "TestVideoFile{end+1}.gt_frame = [first:last];", f"line {number}: {line[:80]}")
+        parts:list = [re.fullmatch(r"(\d+)(?::(\d+))?", part) for part in re.split(r"[\s,;]+", re.sub(r"\s*:\s*", ":", entry[1].strip())) if part] if entry else [None]
+        if not all(parts): raise DataError(file, "TestVideoFile{end+1}.gt_frame = [first:last];", f"line {number}: {line[:80]}")
         clips.append([(int(part[1]), int(part[2] or part[1])) for part in parts])
     return clips
 
@@ -200,7 +201,7 @@ def read_masks(
         stored = read_mat(path)
         if "volLabel" not in stored: raise DataError(path, "the variable volLabel", ", ".join(list(stored)[:6]) or "no variable")
         images = list(stored["volLabel"].ravel()) if stored["volLabel"].dtype == object else []
-    else: images = read_npy(path)
+    else: images = list(read_npy(path))
     shapes = {image.shape[:2] for image in images}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2: raise DataError(path, "masks of one size (frames, height, width)", f"sizes {sorted(shapes)[:3]}")
     return np.stack([image > 0 if image.ndim == 2 else (image > 0).any(2) for image in images])
@@ -220,7 +221,7 @@ MASKS = ("testing/test_pixel_mask/{clip}.npy", "test_pixel_mask/{clip}.npy",
 def mask_source(
     layout:Layout,
     clip:str,       # name of a test clip
-) -> Path:          # None where there is none
+) -> Path|None:     # None where there is none
     "Where the pixel masks of a test clip are; Avenue's file names are not zero-padded."
     beside = layout.test[clip].with_name(layout.test[clip].name + "_gt")
     number = str(int(clip)) if clip.isdecimal() else clip
@@ -240,7 +241,7 @@ def label_file(
     name:str,       # benchmark
     source:str,     # a key of LABEL_FILES, or "masks" or "volLabel"
     layout:Layout,
-) -> Path:          # None where there is none
+) -> Path|None:     # None where there is none
     "The file or folder of a label source."
     if source in ("masks", "volLabel"):
         return next((path for path in map(functools.partial(mask_source, layout), layout.test) if path), None)
@@ -293,7 +294,7 @@ class Benchmark:
 
     def mask(self,
         clip:str,         # name of a test clip
-    ) -> np.ndarray:      # bool (T, H, W) at the size of the clip's frames, or None where the set has no masks
+    ) -> np.ndarray|None: # bool (T, H, W) at the size of the clip's frames, or None where the set has no masks
         "Which pixels of a test clip are abnormal, read when asked for."
         frames, path = self.sources.get(clip, (None, None))
         if path is None: return None
@@ -384,11 +385,11 @@ def choose_labels(name, layout, labels, expected, findings): # (source, path)
 def inspect(
     name:str,
     root:Path,
-    labels:str,          # label source, None for the default
-    size:tuple,          # (height, width) to open the clips at
-    expected:Expected,   # None: nothing is known about the set
+    labels:str|None,         # label source, None for the default
+    size:tuple|None,         # (height, width) to open the clips at
+    expected:Expected|None,  # None: nothing is known about the set
     findings:Findings,
-) -> Benchmark:          # None when the layout is not recognised
+):                           # Benchmark; None when the layout is not recognised
     "One walk through a data set: layout, clips, labels, counts, masks."
     with findings.attempt("layout"): layout = find_layout(name, root)
     if findings: return None
@@ -537,7 +538,7 @@ def unpack(
     try:
         with write_then_rename(folder) as temporary, contextlib.ExitStack() as stack:
             if zipfile.is_zipfile(archive):
-                bundle = stack.enter_context(zipfile.ZipFile(archive))
+                bundle:Any = stack.enter_context(zipfile.ZipFile(archive))
                 members = [(item.filename, item.is_dir(), item.external_attr >> 28 != 0xA, item) for item in bundle.infolist()]
                 read = bundle.open
             else:

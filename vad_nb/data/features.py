@@ -107,7 +107,8 @@ def measure(
     grey, length = grey_frames(clip), len(clip)
     height, width = grey.shape[1:]
     ground = background(clip.frames[np.linspace(0, length - 1, min(length, 200)).astype(int)])
-    rows, pictures = {name: [] for name in FEATURES if name != "appearance"}, []
+    rows:dict = {name: [] for name in FEATURES if name != "appearance"}
+    pictures = []
     for t, flow in enumerate(flow_frames(grey)):
         own = difference(clip.frames[t], ground) > 16
         for x0, y0, x1, y1 in tracks.at(t).box*[width, height, width, height]:

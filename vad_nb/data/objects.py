@@ -210,7 +210,7 @@ def join_parts(
     heights,      # see `person_heights`
 ) -> list:        # the same, or fewer
     "Join boxes that lie over each other and fit into one person."
-    joined = []
+    joined:list = []
     for x0, y0, x1, y1, area in sorted(boxes, key=lambda box: -box[4]):
         for k, (a0, b0, a1, b1, other) in enumerate(joined):
             one, narrow = heights[max(y1, b1)], min(x1 - x0, a1 - a0)
@@ -266,7 +266,8 @@ def link(
     min_length:int=3,  # frames; shorter tracks are noise
 ) -> Tracks:           # boxes still in pixels
     "Join the boxes of all frames to tracks."
-    live, done = [], []
+    live:list = []
+    done = []
     for t, found in enumerate(boxes):
         pairs = assign(np.array([path.predict(t) for path in live]).reshape(-1, 4), found)
         for i, j in pairs: live[i].add(t, found[j])
@@ -275,8 +276,7 @@ def link(
         live = [path for path in live if t - path[-1][0] <= max_gap]
         live += [Trail([(t, box)]) for j, box in enumerate(found) if j not in taken]
     kept = sorted((path for path in done + live if len(path) >= min_length), key=lambda path: path[0][0])
-    rows = [(t, number, *box) for number, path in enumerate(kept) for t, box in path]
-    rows = np.array(rows, np.float64).reshape(-1, 6)
+    rows = np.array([(t, number, *box) for number, path in enumerate(kept) for t, box in path], np.float64).reshape(-1, 6)
     return Tracks(rows[:, 0], rows[:, 1], rows[:, 2:])
 
 # %% ../../nbs/13_data.objects.ipynb #042-13_data-objects
@@ -387,7 +387,7 @@ def read_official_json(
     try: whole = json.loads(read_text(path))
     except (ValueError, RecursionError) as error: raise DataError(path, "a box file in JSON", str(error).splitlines()[0]) from None
     if not isinstance(whole, dict): raise DataError(path, "frame paths with their tracks", type(whole).__name__)
-    clips = {}
+    clips:dict = {}
     for place, objects in whole.items():
         number, name = re.search(r"\d+$", Path(place).stem), Path(place).parent.name
         if not number or not name: raise DataError(path, "frame paths as 01/000.jpg", repr(place))
@@ -397,7 +397,8 @@ def read_official_json(
         if any(len(row) != 7 for row in rows): raise DataError(path, f"four numbers a box at {place}", str(objects)[:80])
         if int(number[0]) < first: raise DataError(path, f"frames from {first} on", repr(place))
     for rows in clips.values(): check_boxes(path, np.array([row[2:6] for row in rows], float).reshape(-1, 4), [row[6] for row in rows])
-    return {name: Tracks([row[0] for row in rows], [row[1] for row in rows], [row[2:6] for row in rows]) for name, rows in clips.items()}
+    def tracks(rows): return Tracks([row[0] for row in rows], [row[1] for row in rows], [row[2:6] for row in rows])
+    return {name: tracks(rows) for name, rows in clips.items()}
 
 # %% ../../nbs/13_data.objects.ipynb #056-13_data-objects
 def write_official_json(
@@ -430,7 +431,7 @@ def read_deepsort_text(
         try: rows.append([float(word) for word in line.split()[:7]])
         except ValueError: raise DataError(path, f"numbers in line {number}", repr(line)) from None
         if len(rows[-1]) != 7: raise DataError(path, f"seven columns in line {number}", repr(line))
-    rows = np.array(rows).reshape(-1, 7)
-    box = (rows[:, 3:]/[size[1], size[0], size[1], size[0]]).clip(0, 1)
+    table = np.array(rows).reshape(-1, 7)
+    box = (table[:, 3:]/[size[1], size[0], size[1], size[0]]).clip(0, 1)
     check_boxes(path, box, [f"line {number}" for number in range(2, len(rows) + 2)])
-    return Tracks(rows[:, 0], rows[:, 1], box)
+    return Tracks(table[:, 0], table[:, 1], box)

@@ -141,10 +141,11 @@ def draw(
     s:float, t:float,    # where on the path they stand
     camera:Camera,
     heading:int=1,       # 1 with the flow, -1 against it
-) -> Sprite:             # None where nothing of it can be in the picture
+) -> Sprite|None:        # None where nothing of it can be in the picture
     "Parts as a small picture with soft edges."
     points = np.array([point for part in parts for point in part.points])
-    x, y, scale = camera.project(*from_path(s + heading*points[:, 0], t + points[:, 1]), points[:, 2])
+    X, Z = from_path(s + heading*points[:, 0], t + points[:, 1])
+    x, y, scale = camera.project(X, Z, points[:, 2])
     r = np.array([radius for part in parts for radius in part.radius])*scale
     left, top = int((x - r).min()) - 2, int((y - r).min()) - 2
     right, bottom = int((x + r).max()) + 3, int((y + r).max()) + 3
@@ -455,7 +456,7 @@ def add_shadow(
     top, bottom = int(sprite.foot - SUN[1]*max(0, h - foot)) - 4, int(sprite.foot + SUN[1]*foot) + 4
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, shade.shape[1]), min(bottom, shade.shape[0])
     if x0 >= x1 or y0 >= y1: return
-    shear = np.float32([[1, -SUN[0], sprite.x + SUN[0]*foot - x0], [0, -SUN[1], sprite.foot + SUN[1]*foot - y0]])
+    shear = np.array([[1, -SUN[0], sprite.x + SUN[0]*foot - x0], [0, -SUN[1], sprite.foot + SUN[1]*foot - y0]], np.float32)
     fallen = cv2.blur(cv2.warpAffine((sprite.cover*255).astype(np.uint8), shear, (x1 - x0, y1 - y0)), (3, 3))
     np.maximum(shade[y0:y1, x0:x1], fallen, out=shade[y0:y1, x0:x1])
 
@@ -480,8 +481,8 @@ def paint_backdrop(
     rng = np.random.default_rng([random_seed, 0])
     picture = paint_ground(camera, rng)
     paint_back(picture, camera, rng)
-    behind = [draw(bench(), 7.0, 3.3, camera)]
-    front = [draw(tree(rng), 7.2, -3.3, camera), draw(bench(), 10.1, -3.1, camera), draw(lamp(), 12.6, -2.75, camera)]
+    behind:list = [draw(bench(), 7.0, 3.3, camera)]
+    front:list = [draw(tree(rng), 7.2, -3.3, camera), draw(bench(), 10.1, -3.1, camera), draw(lamp(), 12.6, -2.75, camera)]
     shade, cover, lit = np.zeros(picture.shape[:2], np.uint8), np.zeros(picture.shape[:2], np.float32), np.ones(picture.shape[:2], np.float32)
     for sprite in behind + front: add_shadow(shade, sprite)
     picture *= (1 - 0.46*shade/255)[..., None]
@@ -691,7 +692,7 @@ def write_video(
 ) -> None:
     "Frames as Motion JPEG, which OpenCV writes everywhere."
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, frames.shape[2:0:-1])
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, frames.shape[2:0:-1])
     if not video.isOpened(): raise OSError(f"{path}: could not be written")
     video.set(cv2.VIDEOWRITER_PROP_QUALITY, 95)
     for frame in frames: video.write(np.ascontiguousarray(frame[..., ::-1]))
@@ -781,7 +782,7 @@ def read_tracks(
     path,            # tracks.csv as `write_scene` leaves it in the layout ano_pred
 ) -> dict:           # (split, video) -> (`SceneTracks`, {track: kind}); split is training or testing
     "The boxes of everybody in a written scene."
-    found = {}
+    found:dict = {}
     with open(path, newline="") as file:
         for row in csv.DictReader(file): found.setdefault((row["split"], row["video"]), []).append(row)
     return {key: (SceneTracks(np.array([int(row["frame"]) for row in rows]), np.array([int(row["track"]) for row in rows]),

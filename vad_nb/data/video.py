@@ -44,7 +44,8 @@ def frame_files(
     folder,  # images named by number: 000.jpg or 001.jpg, frame_1.png, ...
 ) -> list:   # the files, in the order of their numbers
     "The images of one clip; a gap, a repeated number or a late start is an error that names the frame."
-    numbered, folder = {}, Path(folder)
+    numbered:dict = {}   # number -> file
+    folder = Path(folder)
     for file in visible(folder, IMAGES):
         number = re.search(r"\d+$", file.stem)
         if not number: raise DataError(file, "a name that ends in the frame's number, as 001.jpg does", file.name)
@@ -54,7 +55,7 @@ def frame_files(
     first, last = min(numbered), max(numbered)
     missing = 0 if first > 1 else next((number for number in range(first, last) if number not in numbered), None)
     if missing is not None:
-        digits = re.search(r"\d+$", numbered[first].stem)[0]
+        digits = re.findall(r"\d+$", numbered[first].stem)[0]
         name = numbered[first].stem[:-len(digits)] + str(missing).zfill(len(digits)) + numbered[first].suffix
         raise DataError(folder, "every frame from 0 or 1 on", f"{len(numbered)} images numbered {first} to {last}, {name} missing",
                         "extract or copy the clip again")
@@ -155,8 +156,8 @@ def content_key(
 
 # %% ../../nbs/10_data.video.ipynb #030-10_data-video
 def resize(
-    frame,       # uint8 (H, W) or (H, W, C)
-    size:tuple,  # (height, width); None leaves the frame alone
+    frame,            # uint8 (H, W) or (H, W, C)
+    size:tuple|None,  # (height, width); None leaves the frame alone
 ):
     "Shrinking averages areas, so that nothing aliases; enlarging interpolates linearly."
     if size is None or frame.shape[:2] == tuple(size): return frame
@@ -250,7 +251,7 @@ def clip_sources(
     folder,  # holds a sub-folder of images, or a video file, for each clip
 ) -> dict:   # clip name -> path, in natural order
     "The clips of a folder."
-    sources = {}
+    sources:dict = {}
     for path in visible(folder):
         if path.is_file() and path.suffix.lower() not in VIDEOS: continue
         if path.is_dir() and not visible(path, IMAGES): continue

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..methods.ddl import DDL, Windows, box_mask, draw_noise, pseudo_anomaly
+from ..methods.ddl import Windows, box_mask, draw_noise, pseudo_anomaly
 from ..plot import TWO_COLUMNS, frame_aspect, new_figure, save_figure, show_image, show_map, style, write_table
 from ..score import error_map
 from ..train import epoch_generator
@@ -19,7 +19,7 @@ from ..train import epoch_generator
 # %% ../../nbs/54_figures.fig4_training_effects.ipynb #005-54_figures-fig4_training_effects
 @torch.no_grad()
 def compute(
-    method:DDL,           # trained
+    method,               # a trained DDL
     benchmark,
     windows:int=60,       # to average over
     random_seed:int=0,
@@ -56,8 +56,9 @@ def shown(
     rows:int=3,
 ) -> list:        # positions
     "The windows with the largest masks, of different clips."
-    order, clips = np.argsort(-table["mask"].sum((1, 2))), set()
-    return [i for i in order if not (clip := table["window"][i].split("[")[0]) in clips and not clips.add(clip)][:rows]
+    first:dict = {}   # clip -> its window
+    for i in np.argsort(-table["mask"].sum((1, 2))): first.setdefault(table["window"][i].split("[")[0], i)
+    return list(first.values())[:rows]
 
 def draw(
     table:dict,          # of `compute`
@@ -76,7 +77,7 @@ def draw(
                 else: image = show_map(ax, table[name][i], largest, aspect=aspect)
                 if k == 0: ax.set_title(title, fontsize=7)
         fig.colorbar(image, ax=axes[:, 4:], location="right", shrink=.8, label="error").ax.tick_params(labelsize=6)
-        fig.get_layout_engine().set(w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
+        fig.set_layout_engine("constrained", w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
     return fig
 
 # %% ../../nbs/54_figures.fig4_training_effects.ipynb #014-54_figures-fig4_training_effects

@@ -45,7 +45,8 @@ def draw(
         ax.axhline(.5, color=".6", lw=.6, ls=":")
         ax.set(xlabel="epoch", ylabel=r"$\sigma(\ell)$", ylim=(0, 1), xlim=(0, np.ceil(table["epoch"][-1]))); ax.legend(loc="lower right")
         def logit(s): return np.log(np.clip(s, 1e-3, 1 - 1e-3)/(1 - np.clip(s, 1e-3, 1 - 1e-3)))
-        right = ax.secondary_yaxis("right", functions=(logit, lambda l: 1/(1 + np.exp(-l))))
+        def logistic(l): return 1/(1 + np.exp(-l))
+        right = ax.secondary_yaxis("right", functions=(logit, logistic))
         right.set_ylabel(r"$\ell$"); right.set_yticks([-2, -1, 0, 1, 2])
     return fig
 

@@ -17,7 +17,7 @@ from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style, write_t
 # %% ../../nbs/56_figures.fig6_conv_block.ipynb #005-56_figures-fig6_conv_block
 @torch.no_grad()
 def stages(
-    block:ConvBlock,   # in its encoder form
+    block,             # ConvBlock in its encoder form
     size:int=64,       # height and width of the input
 ) -> list:             # of stages, each a list of (text, shape of what leaves it)
     "What a block does to a frame, in order, read from its layers."

@@ -22,7 +22,7 @@ def choose_frame(
 ) -> tuple:     # test clip, frame, box (x0, y0, x1, y1) in [0, 1]
     "The frame to show."
     if (benchmark.name, kind) in CHOSEN: return CHOSEN[benchmark.name, kind]
-    best = (0,)
+    best:tuple = (0,)
     for (split, name), (tracks, kinds) in read_tracks(benchmark.root/"tracks.csv").items():
         for frame, track, box in zip(tracks.frame, tracks.track, tracks.box):
             inside = .08 < box[0] and box[2] < .92 and box[3] < .98 and 0 < frame < len(next(iter(benchmark.labels.values()))) - 1
@@ -82,7 +82,7 @@ def draw(
                 else: image = show_map(ax, picture, largest, aspect=aspect)
             column[0].set_title(title)
         fig.colorbar(image, ax=axes[:, 3:], location="right", shrink=.8, label=r"$\Vert X^t-f(X)\Vert$").ax.tick_params(labelsize=6)
-        fig.get_layout_engine().set(w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
+        fig.set_layout_engine("constrained", w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
     return fig
 
 # %% ../../nbs/57_figures.fig7_ped2_cyclist.ipynb #014-57_figures-fig7_ped2_cyclist
@@ -96,7 +96,7 @@ def make(
     methods = {title: trainings.get("ddl", 0, anomaly=anomaly)[0] for title, anomaly in (("without DDL", "none"), ("with DDL", "ddl"))}
     clip, frame, box = choose_frame(trainings.benchmark, kind)
     table = compute(methods, trainings.benchmark, (clip, frame, box))
-    rows = [(title, *(float(table[f"{part} {title}"]) for part in ("inside", "outside"))) for title in methods]
+    rows:list = [(title, *(float(table[f"{part} {title}"]) for part in ("inside", "outside"))) for title in methods]
     write_table(Path(out)/"data"/f"{name}.csv", dict(zip(("network", "mean_residual_inside", "mean_residual_outside"), zip(*rows))))
     ratio = {title: inside/outside for title, inside, outside in rows}
     caption = (f"{kind} in frame {frame} of test clip {clip} of {trainings.data_text}; the mean residual on the object is "

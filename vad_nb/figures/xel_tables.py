@@ -120,7 +120,7 @@ def bug_table(rows, preset:str="smoke") -> list: # rows of text, header first
 # %% ../../nbs/60_figures.xel_tables.ipynb #022-60_figures-xel_tables
 def roc_panels(rows, preset:str="smoke") -> dict: # {data: {(host, losses): (mean true positive rate at RATES, mean AUC)}}
     "The mean ROC curve over random seeds of all hosts without and with the bank."
-    panels = {}
+    panels:dict = {}
     for data in FEATURES:
         for variant in MAIN:
             if areas := values_of(rows, "auc", data, variant, preset):

@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 # %% ../../nbs/30_methods.c3dsu.ipynb #009-30_methods-c3dsu
 def one_launch(
-    branches:nn.ModuleList,  # convolutions of odd kernel sizes, "same" padding
+    branches,                # convolutions of odd kernel sizes, "same" padding
     x:Tensor,                # (B, c_in, H, W)
 ) -> Tensor:                 # (B, sum of their channels, H, W)
     "The branches' outputs, concatenated, from one convolution with zero-padded kernels."

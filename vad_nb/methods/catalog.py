@@ -22,7 +22,7 @@ from ..score import Scores
 from ..train import Run
 
 # %% ../../nbs/39_methods.catalog.ipynb #005-39_methods-catalog
-METHODS = {"ddl": DDL, "mulde": MuldeVideo, **HOSTS, **BANKED}
+METHODS:dict = {"ddl": DDL, "mulde": MuldeVideo, **HOSTS, **BANKED}
 
 def make_method(
     name:str,               # a key of METHODS

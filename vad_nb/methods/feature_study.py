@@ -111,7 +111,7 @@ def feature_study(
 # %% ../../nbs/42_methods.feature_study.ipynb #016-42_methods-feature_study
 def choose(rows:list) -> list: # (mean of the two choosing areas, features, window), best first
     "The order of the sets, without Ped2's test clips."
-    areas = {}
+    areas:dict = {}
     for row in rows:
         if row["test"] != "ped2": areas.setdefault((row["features"], row["window"]), {}).setdefault(row["test"], []).append(row["smoothed"])
     means = {cell: float(np.mean([np.mean(values) for values in found.values()])) for cell, found in areas.items() if len(found) == 2}

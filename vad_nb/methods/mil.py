@@ -187,6 +187,7 @@ def arnet_loss(
 @dataclass(frozen=True)
 class WeakSettings:
     "What every weakly supervised training needs to know."
+    method:ClassVar[str]
     hidden:int = 512             # units of the first layer
     dropout:float = .6
     weight_decay:float = 2.5e-5  # times the sum of squared weights, added to the loss
@@ -238,8 +239,9 @@ class ARNetSettings(WeakSettings):
 # %% ../../nbs/34_methods.mil.ipynb #027-34_methods-mil
 class WeakObjective(nn.Module):
     "Head, data and loss of one host."
+    steps:Tensor
     def __init__(self,
-        settings:WeakSettings,
+        settings,        # of the host
         videos:Videos,
     ):
         super().__init__()
@@ -288,12 +290,14 @@ def draw_batches(
 # %% ../../nbs/34_methods.mil.ipynb #033-34_methods-mil
 class MIL:
     "Multiple-instance ranking (Sultani et al. 2018); base of all weakly supervised methods."
-    settings_class, objective_class, bags = MILSettings, WeakObjective, True    # bags, not clips of frames
+    settings_class:type = MILSettings
+    objective_class, bags = WeakObjective, True    # bags, not clips of frames
+    head:Head                                      # of `fit` or `load`
     def __init__(self,
         settings:WeakSettings=None,
         device:torch.device=torch.device("cpu"),
     ):
-        self.settings, self.device, self.head = settings or self.settings_class(), torch.device(device), None
+        self.settings, self.device = settings or self.settings_class(), torch.device(device)
         for name, known in (("pairing", ("all", "index")), ("orientation", ORIENTATIONS)):
             if (value := getattr(self.settings, name, known[0])) not in known: raise SettingsError(f"{name} {value!r}: expected one of {', '.join(known)}")
 

@@ -10,7 +10,7 @@ __all__ = ['NETWORKS', 'NoiseNetwork', 'GeluSlope', 'LogDensity', 'ScoreNetwork'
 # %% ../../nbs/33_methods.mulde.ipynb #002-33_methods-mulde
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ class ScoreNetwork(NoiseNetwork):
 
 # %% ../../nbs/33_methods.mulde.ipynb #020-33_methods-mulde
 def score_matching_loss(
-    network:NoiseNetwork,
+    network,                 # LogDensity or ScoreNetwork
     x:Tensor,                # standardised features, (B, d)
     noise:Tensor,            # n, standard normal, (B, d)
     sigma:Tensor,            # noise scales, (B,)
@@ -172,7 +172,7 @@ def make_network(
 # %% ../../nbs/33_methods.mulde.ipynb #029-33_methods-mulde
 class Fitted(NamedTuple):
     "A network and the sampler of its noise scales."
-    network:NoiseNetwork
+    network:Any   # LogDensity or ScoreNetwork
     sampler:Sampler
 
 def fit_features(
@@ -203,15 +203,15 @@ def fit_features(
             optimizer.step()
             averaged.update_parameters(objective.network)
             losses.append(torch.stack([values["matching"], values["penalty"]]))
-        losses = torch.stack(losses).mean(0)
-        if not losses.isfinite().all(): raise TrainingError(f"loss is {losses.tolist()} in epoch {epoch}; lower the learning rate ({settings.learning_rate})")
-        if after_epoch: after_epoch(epoch, fitted, dict(zip(("matching", "penalty"), losses.tolist())))
+        means = torch.stack(losses).mean(0)
+        if not means.isfinite().all(): raise TrainingError(f"loss is {means.tolist()} in epoch {epoch}; lower the learning rate ({settings.learning_rate})")
+        if after_epoch: after_epoch(epoch, fitted, dict(zip(("matching", "penalty"), means.tolist())))
     return fitted
 
 # %% ../../nbs/33_methods.mulde.ipynb #036-33_methods-mulde
 @torch.no_grad()
 def all_scales(
-    network:NoiseNetwork,
+    network,               # LogDensity or ScoreNetwork
     x:Tensor,              # standardised features, (N, d)
     sigmas:Tensor,         # scales, (L,)
     norms:bool=True,       # also the squared norm of the score
@@ -270,7 +270,7 @@ class Aggregate:
     ) -> np.ndarray:       # (M,) float64, higher is stranger
         standard = (np.asarray(scores, dtype=np.float64) - self.mean)/self.std
         if self.kind.startswith("gmm"): return -self.mixture.score_samples(standard)
-        return {"max": np.max, "median": np.median, "mean": np.mean}[self.kind](standard, axis=1)
+        return getattr(np, self.kind)(standard, axis=1)
 
     def state(self): # as arrays, to be stored
         parts = {name: getattr(self.mixture, name) for name in ("weights_", "means_", "covariances_", "precisions_cholesky_")} if self.kind.startswith("gmm") else {}
@@ -303,7 +303,7 @@ def density_map(
 # %% ../../nbs/33_methods.mulde.ipynb #056-33_methods-mulde
 @torch.no_grad()
 def truth_errors(
-    network:LogDensity,
+    network,                 # a LogDensity
     mixture,                 # what the standardised training features are drawn from, see `vad_nb.data.mixtures`
     sigmas,                  # scales to compare at
     points:int=2000,         # drawn at each scale

@@ -8,6 +8,7 @@ __all__ = ['COMPONENTS', 'PER_PERSON', 'SIZES', 'read_features', 'Measures', 'Gr
 
 # %% ../../nbs/37_methods.mulde_video.ipynb #002-37_methods-mulde_video
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ def read_features(
 # %% ../../nbs/37_methods.mulde_video.ipynb #009-37_methods-mulde_video
 class Measures(nn.Module):
     "From measured features to a table for each group."
+    line:Tensor; mean:Tensor; components:Tensor
     def __init__(self, settings:MuldeSettings):
         super().__init__()
         self.groups, self.window = read_features(settings.features), settings.window
@@ -71,6 +73,7 @@ class Measures(nn.Module):
 # %% ../../nbs/37_methods.mulde_video.ipynb #012-37_methods-mulde_video
 class GroupDensity(nn.Module):
     "A network with the noise scales it is asked at, and its aggregate on training objects."
+    sigmas:Tensor; normal:Tensor
     def __init__(self, dims:int, settings:MuldeSettings):
         super().__init__()
         self.network, self.aggregate, self.score = make_network(torch.zeros(1, dims), settings), Aggregate(settings.aggregate), settings.score
@@ -104,6 +107,7 @@ class GroupDensity(nn.Module):
 # %% ../../nbs/37_methods.mulde_video.ipynb #014-37_methods-mulde_video
 class MuldeModel(nn.Module):
     "What a training leaves behind."
+    groups:Any   # ModuleList of GroupDensity
     def __init__(self, settings:MuldeSettings):
         super().__init__()
         self.measures = Measures(settings)
@@ -111,11 +115,12 @@ class MuldeModel(nn.Module):
 
     def strangeness(self, tables:list) -> np.ndarray: # (N, d) for each group -> (N,)
         "Sum of the calibrated scores."
-        return sum(group.strangeness(table) for group, table in zip(self.groups, tables))
+        return np.sum([group.strangeness(table) for group, table in zip(self.groups, tables)], 0)
 
 # %% ../../nbs/37_methods.mulde_video.ipynb #016-37_methods-mulde_video
 class VideoObjective(nn.Module):
     "The losses of all groups, summed."
+    parts:Any   # ModuleList of MuldeObjective
     def __init__(self, model:MuldeModel, tables:list, settings:MuldeSettings, device):
         super().__init__()
         dtype = torch.bfloat16 if reduced_precision(torch.device(device)) else torch.float32

@@ -87,7 +87,8 @@ def epoch_loss(run:Run, epoch:int) -> dict: # epochs count from 1
 
 def kept_weights(run:Run, method:MuldeVideo) -> list: # a network for each group
     "The networks as of the last finished epoch."
-    state, networks = load_state(run.state_file), copy.deepcopy([group.network for group in method.model.groups])
+    state = load_state(run.state_file)
+    networks:list = copy.deepcopy([group.network for group in method.model.groups])
     kept, prefix = (state["averaged"], "module.parts") if method.settings.average else (state["objective"], "parts")
     for k, network in enumerate(networks):
         start = f"{prefix}.{k}.network."
@@ -187,7 +188,8 @@ def study_table(
     metric:str="smoothed",     # or raw
 ) -> list:                     # lists of text, the first is the header
     "Every variant: aggregates and best single scale in percent with their intervals, and the paired gain of the median."
-    kinds, cells = ("median", "mean", "max", "best individual"), dict(score=score, grid=grid, metric=metric)
+    kinds = "median", "mean", "max", "best individual"
+    cells:dict = dict(score=score, grid=grid, metric=metric)
     found = [variant for variant in VARIANTS if areas(rows, variant, **cells)]
     def line(variant): return [variant, *(text_cell(mean_interval(areas(rows, variant, kind=kind, **cells).values())) for kind in kinds), text_cell(gain(rows, variant, **cells), "+")]
     return [["last epoch, percent", *kinds[:3], "best single*", "median - log-uniform"], *map(line, found)]
@@ -199,7 +201,8 @@ def beats(rows, **cell) -> list: # names; `cell` as in `areas`
 # %% ../../nbs/48_methods.scale_study.ipynb #029-48_methods-scale_study
 def scales_inside(rows:list, variant:str, score:str, inside:bool, low:float=.2, high:float=.5, metric:str="smoothed") -> dict: # random seed -> mean area of the single scales
     "Published scales inside or outside the report's useful range."
-    last, found = max(row["epoch"] for row in rows), {}
+    last = max(row["epoch"] for row in rows)
+    found:dict = {}
     for row in rows:
         if (row["variant"], row["score"], row["kind"], row["grid"], row["epoch"]) == (variant, score, "individual", "linspace", last) and (low < row["sigma"] < high) == inside:
             found.setdefault(row["random_seed"], []).append(row[metric])

@@ -231,8 +231,8 @@ def make_sampler(
     "A sampler from its name."
     if "+" in name:
         first, second = name.split("+", 1)
-        second, _, share = second.partition("@")
-        try: share = float(share or .5)
+        second, _, text = second.partition("@")
+        try: share = float(text or .5)
         except ValueError: raise SettingsError(f"sampler {name!r}: expected a number behind @") from None
         if not 0 < share < 1: raise SettingsError(f"sampler {name!r}: expected a share between 0 and 1 behind @")
         return Mixture(make_sampler(first, low, high), make_sampler(second, low, high), share)

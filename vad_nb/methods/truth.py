@@ -27,7 +27,7 @@ from .mulde import MuldeSettings, all_scales, fit_features, truth_errors
 # %% ../../nbs/36_methods.truth.ipynb #005-36_methods-truth
 TRUTH_SETTINGS = MuldeSettings(units=(128, 128), epochs=300, batch_size=1000, learning_rate=2e-3, average=.998)
 TRUTH_SIGMAS = tuple(float(sigma) for sigma in (.01, .03, *np.geomspace(.1, 1, 8).round(3)))
-VARIANTS = {  # name -> settings that differ from the published log-uniform sampler with the weight sigma^2
+VARIANTS:dict = {  # name -> settings that differ from the published log-uniform sampler with the weight sigma^2
     "log-uniform": {},
     "log-uniform, Gaussian weight": dict(weight="gaussian"),
     "log-Gaussian": dict(sampler="log-gaussian"),
@@ -41,7 +41,7 @@ VARIANTS = {  # name -> settings that differ from the published log-uniform samp
     "adaptive (loss)": dict(sampler="adaptive"),
     "adaptive (explained)": dict(sampler="adaptive-explained"),
 }
-SETS = {2: toy_set, 16: hard_set}
+SETS:dict = {2: toy_set, 16: hard_set}
 
 # %% ../../nbs/36_methods.truth.ipynb #007-36_methods-truth
 def truth_run(

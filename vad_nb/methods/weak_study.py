@@ -33,10 +33,10 @@ class Variant:
 
     def method(self, preset:str, overrides:dict): # untrained
         "The method with its settings."
-        bugs = {"-": {}, "detached": dict(bug_detached=True), "never_flips": dict(orientation="never"), "both_bugs": dict(bug_detached=True, orientation="never"), "cosine": dict(orientation="cosine")}[self.bug]
+        bugs:dict = {"-": {}, "detached": dict(bug_detached=True), "never_flips": dict(orientation="never"), "both_bugs": dict(bug_detached=True, orientation="never"), "cosine": dict(orientation="cosine")}
         kind = HOSTS[self.host] if self.losses == "none" else BANKED[f"{self.host}+xel"]
         bank = {} if self.losses == "none" else dict(losses=self.losses, update=self.update)
-        return kind(load_preset(kind.settings_class, preset, {**overrides, **bank, **bugs}))
+        return kind(load_preset(kind.settings_class, preset, {**overrides, **bank, **bugs[self.bug]}))
 
 VARIANTS = tuple(Variant(host, *pair) for host in HOSTS for pair in [("none", "-")] + [(losses, update) for update in ("epoch", "batch") for losses in ("validation", "margin", "both")])
 BUGS = tuple(Variant("srf", losses, update, bug) for losses, update in (("none", "-"), ("both", "epoch")) for bug in ("detached", "never_flips", "both_bugs", "cosine"))
@@ -91,7 +91,7 @@ def write_study(path, rows) -> None:
         writer.writerows({name: f"{value:.5f}" if name in METRICS else value for name, value in row.items()} for row in sorted(rows, key=lambda row: tuple(map(str, (row[name] for name in KEY)))))
 
 DATA = {"synthetic-ws": {}, "shanghaitech-ws": {}, "ped2-ws": dict(epochs=150)}   # settings in place of the preset's
-SWEEP = {f"synthetic-ws-{difficulty}": {} for difficulty in ("0", "0.5", "1.5")}
+SWEEP:dict = {f"synthetic-ws-{difficulty}": {} for difficulty in ("0", "0.5", "1.5")}
 MAIN = tuple(Variant(host, *pair) for host in HOSTS for pair in (("none", "-"), ("both", "epoch")))
 
 def study(
@@ -109,7 +109,7 @@ def study(
     todo = [(seed, name, variant) for seed in range(max(random_seeds, len(PED2_DRAWS))) for name in data if seed < random_seeds or name == "ped2-ws" for variant in variants
             if name in DATA or variant in MAIN if (name, variant.host, variant.losses, variant.update, variant.bug, preset, seed) not in done]
     todo.sort(key=lambda one: (one[2] not in MAIN, one[1] in SWEEP))    # a study that is stopped early has its main rows
-    loaded, benchmark = None, None
+    loaded = None
     for seed, name, variant in (bar := tqdm(todo, desc="study")):
         bar.set_postfix_str(f"{name} {variant.host} {variant.losses} {variant.update} {seed}")
         if loaded != (name, seed): loaded, benchmark = (name, seed), load_weak(f"{name}-{seed}" if name == "ped2-ws" else name, (roots or {}).get(name), seed)

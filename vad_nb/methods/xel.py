@@ -81,6 +81,8 @@ class ARNetBankSettings(BankSettings, ARNetSettings): pass
 # %% ../../nbs/35_methods.xel.ipynb #018-35_methods-xel
 class BankObjective(WeakObjective):
     "A host with its hard instance bank."
+    bank:Tensor
+    place:Tensor
     def __init__(self,
         settings:BankSettings,
         videos:Videos,
@@ -127,10 +129,10 @@ class Banked:
         if self.settings.update not in ("epoch", "batch"): raise SettingsError(f"update {self.settings.update!r}: expected epoch or batch")
 
     @property
-    def names(self) -> tuple: return f"{self.settings.method}+xel", f"{self.settings.losses}-{self.settings.update}"
+    def names(self): return f"{self.settings.method}+xel", f"{self.settings.losses}-{self.settings.update}"
 
 class MILBank(Banked, MIL): settings_class = MILBankSettings
 class SRFBank(Banked, SRF): settings_class = SRFBankSettings
 class ARNetBank(Banked, ARNet): settings_class = ARNetBankSettings
 
-BANKED = {"mil+xel": MILBank, "srf+xel": SRFBank, "arnet+xel": ARNetBank}
+BANKED:dict = {"mil+xel": MILBank, "srf+xel": SRFBank, "arnet+xel": ARNetBank}
