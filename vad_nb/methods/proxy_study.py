@@ -31,7 +31,7 @@ from ..train import Run, epoch_generator, read_history
 # %% ../../nbs/44_methods.proxy_study.ipynb #005-44_methods-proxy_study
 SETTINGS:dict = dict(width=16, batch_size=2, epochs=1, form="ratio_of_norms")   # in place of the preset's
 TRAINED = {"none": dict(anomaly="none"), "sdl": dict(anomaly="sdl"), **{kind: {} if kind == "noise" else dict(noise=kind) for kind in KINDS},
-           "noise from 0.9": dict(start=.9), "noise from 0.1": dict(start=.1), "noise slow": dict(rate=.1)}
+           "noise from 0.9": dict(start=.9), "noise from 0.1": dict(start=.1), "noise slow": dict(rate=.1), "noise per pixel": dict(form="per_pixel")}
 STRENGTHS = (.1, .3, .6, 1.)
 
 def hold_out(
