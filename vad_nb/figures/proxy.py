@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ..methods.anomalies import KINDS
-from ..methods.proxy_study import STRENGTHS, TRAINED, proxy_study
+from ..methods.proxy_study import ONCE, STRENGTHS, TRAINED, proxy_study
 from ..methods.truth import read_table, write_table
 from ..methods.weak_study import mean_interval
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
@@ -54,8 +54,8 @@ def inner(
     return np.array([row["value"] for row in sorted(inside, key=lambda row: row["random_seed"]) if (row["trained"], row["what"]) == (trained, what) and (row["first"], row["second"]) in ((first, second), (second, first))])
 
 # %% ../../nbs/62_figures.proxy.ipynb #009-62_figures-proxy
-TESTS, VARIANTS = (*KINDS, "test"), ("noise", "noise from 0.9", "noise from 0.1", "noise slow")   # of where sigma(l) starts and how fast it learns
-SHOWN = tuple(trained for trained in TRAINED if trained == "noise" or trained not in VARIANTS)
+TESTS, VARIANTS = (*KINDS, "test"), ("noise", *ONCE)   # of where sigma(l) starts and how fast it learns
+SHOWN = tuple(trained for trained in TRAINED if trained not in ONCE)
 
 def draw_transfer(
     table:dict,   # of `areas`
@@ -182,7 +182,7 @@ def claims(
     found = []
     fall, rise = (mean_interval(one) for one in (inner(inside, "noise", "sigma", "peak") - inner(inside, "noise", "sigma", "end"), inner(inside, "noise", "sigma", "peak") - inner(inside, "noise", "sigma", "start")))
     found.append(("7.1", "sigma(l) rises", "by {:.2f} [{:.2f}, {:.2f}]".format(*rise), verdict(*rise[1:])))
-    found.append(("7.1", "then declines", "by {:.3f} [{:.3f}, {:.3f}] from its peak".format(*fall), verdict(fall[1] - .01, fall[2] - .01)))
+    found.append(("7.1", "then declines", "by {:.3f} [{:.3f}, {:.3f}] from its peak".format(*fall), "held" if fall[1] > .01 else "not held"))
     still = inner(inside, "noise", "sigma", "last_tenth")
     found.append(("7.1", "and stabilises", f"moves by at most {still.max():.3f} in the last tenth of the steps", "held" if still.max() < .02 else "not held"))
     end, least = spots["noise"]
@@ -192,10 +192,10 @@ def claims(
     pairs = [(end.mean(), np.median(least)) for end, least in spots.values()]
     order = spearmanr([end for end, _ in pairs], [min(least, 2) for _, least in pairs])
     found.append(("7.1", "a kind that is harder to see gets a higher sigma(l)", f"rank correlation over {len(pairs)} kinds {order.statistic:+.2f} (p = {order.pvalue:.2f})", "held" if order.statistic > 0 and order.pvalue < .05 else "not held"))
-    ends = {trained: inner(inside, trained, "sigma", "end") for trained in VARIANTS}
-    for trained in VARIANTS[1:]:
-        off = mean_interval(ends[trained] - ends["noise"])
-        found.append(("7.1", f"it finds its place by itself: {trained}", "ends {:+.2f} [{:+.2f}, {:+.2f}] from where it ends otherwise".format(*off), "held" if off[1] < 0 < off[2] and abs(off[0]) < .05 else "not held"))
+    ends = {trained: inner(inside, trained, "sigma", "end")[0] for trained in VARIANTS}     # of the first random seed
+    for trained in ONCE:
+        off = ends[trained] - ends["noise"]
+        found.append(("7.1", f"it finds its place by itself: {trained}", f"ends at {ends[trained]:.2f}, otherwise at {ends['noise']:.2f} (one random seed)", "held" if abs(off) < .05 else "not held"))
     nearer = [kind for kind in others if inner(inside, "none", "energy", "noise", kind).mean() < inner(inside, "none", "energy", "clean", kind).mean()]
     found.append(("7.2", "inside the network an anomaly is nearer to noise than to normal motion", f"{len(nearer)} of {len(others)} kinds: {', '.join(nearer) or 'none'}", "held" if len(nearer) == len(others) else "not held"))
     between, mutual = (np.mean([inner(inside, "none", "energy", a, b).mean() for a, b in some]) for some in ([("noise", kind) for kind in others], [(a, b) for k, a in enumerate(others) for b in others[k + 1:]]))
@@ -212,7 +212,7 @@ def claims(
     found.append(("7.2", "no other kind is a better stand-in on the real test clips", f"{best} {points_text(*real)} points over noise; surely better than noise: {', '.join(surely) or 'none'}", "not held" if surely else "within noise" if real[0] > 0 else "held"))
     return found
 
-# %% ../../nbs/62_figures.proxy.ipynb #027-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #028-62_figures-proxy
 def make(
     trainings,   # Trainings, for data, root, preset, overrides and device
     out,         # folder of figures
