@@ -9,7 +9,6 @@ from vad_nb.figures.proxy import VARIANTS, areas, claims, curve, gain, make, ove
 from vad_nb.figures.trainings import Trainings
 from vad_nb.methods.anomalies import KINDS
 from vad_nb.methods.proxy_study import ONCE, STRENGTHS, TRAINED, area, energy, separation, sigma_facts
-from vad_nb.methods.truth import read_table
 from vad_nb.results import read_results
 
 STORED = Path(__file__).parent.parent/"figures"/"data"
@@ -92,5 +91,5 @@ def test_the_stored_study_is_complete_and_redraws_without_the_data(tmp_path):
     text = make(Trainings(tmp_path, "ped2", preset="small"), tmp_path)
     assert text.read_text() == (STORED.parent/"proxy_claims.txt").read_text()
     assert {path.stem for path in tmp_path.glob("*.png")} == {f"proxy_{name}" for name in ("transfer", "curves", "sigma", "features")}
-    assert read_table(tmp_path/"data"/"proxy_transfer.csv") == read_table(STORED/"proxy_transfer.csv")
+    assert (tmp_path/"data"/"proxy_transfer.csv").read_bytes() == (STORED/"proxy_transfer.csv").read_bytes()
     assert set(VARIANTS) <= set(TRAINED)
