@@ -288,3 +288,14 @@ def test_real_shanghaitech_labels(data_folder):
     assert (len(labels), sum(map(len, labels.values())), sum(int(truth.sum()) for truth in labels.values())) == (107, 40791, 17326)
     assert [name for name, truth in labels.items() if truth.min() == truth.max()] == ["04_0011"]
     assert not doctor("shanghaitech", data_folder/"shanghaitech_ws").ok
+
+
+def test_two_processes_may_draw_the_scene_at_once(tmp_path, monkeypatch):
+    from vad_nb.core import WriteError
+    from vad_nb.data import benchmarks, synthetic
+    def slower(folder, layout): # the other process has renamed its folder before this one does
+        folder.mkdir(parents=True)
+        raise WriteError(folder, "room and permission to write it", "Directory not empty")
+    monkeypatch.setenv("VAD_NB_CACHE", str(tmp_path))
+    monkeypatch.setattr(synthetic, "write_scene", slower)
+    assert benchmarks.synthetic_root().is_dir()

@@ -86,11 +86,11 @@ def test_a_module_imports_only_from_rooms_above_its_own():
         assert not below, f"{name} ({number}) imports {below}"
 
 
-def test_the_package_imports_without_notebooks_tools_and_without_torch_at_the_top():
+def test_the_package_imports_without_notebooks_tools_and_without_torch_at_the_top(tmp_path):
     code = ("import sys; import vad_nb; assert 'torch' not in sys.modules; "
             "sys.modules.update(dict.fromkeys(['nbdev', 'fastcore', 'IPython', 'ipywidgets', 'jupyterlab'])); "
             "import vad_nb.cli, vad_nb.methods.catalog, vad_nb.figures.trainings, vad_nb.evaluate")
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)   # not beside the checkout: a folder named vad_nb there would be imported
 
 
 def test_readme_is_made_from_the_index():

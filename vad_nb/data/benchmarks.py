@@ -439,7 +439,7 @@ def synthetic_root() -> Path:
     folder = core.cache_folder()/f"synthetic-{hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()[:8]}" # another generator, another scene
     if not folder.exists():
         try: synthetic.write_scene(folder, "ano_pred")
-        except OSError:
+        except (OSError, core.WriteError):
             if not folder.exists(): raise  # another process was faster
     return folder
 
