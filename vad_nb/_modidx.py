@@ -926,6 +926,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'vad_nb/methods/proxy_study.py'),
                                             'vad_nb.methods.proxy_study.points': ( 'methods.proxy_study.html#points',
                                                                                    'vad_nb/methods/proxy_study.py'),
+                                            'vad_nb.methods.proxy_study.preset_name': ( 'methods.proxy_study.html#preset_name',
+                                                                                        'vad_nb/methods/proxy_study.py'),
                                             'vad_nb.methods.proxy_study.proxy_study': ( 'methods.proxy_study.html#proxy_study',
                                                                                         'vad_nb/methods/proxy_study.py'),
                                             'vad_nb.methods.proxy_study.separation': ( 'methods.proxy_study.html#separation',

@@ -77,7 +77,7 @@ def draw_transfer(
         fig.colorbar(image, label="AUC less that of none, points", shrink=.9, pad=.01)
     return fig
 
-# %% ../../nbs/62_figures.proxy.ipynb #012-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #014-62_figures-proxy
 def curve(table:dict, trained:str, tested:str) -> np.ndarray: # (random seeds, strengths)
     "AUC over strength."
     seeds = sorted(table[trained, tested, f"{STRENGTHS[0]:g}"])
@@ -102,7 +102,7 @@ def draw_curves(
         axes[5].tick_params(labelbottom=True); axes[0].set(ylim=(20, 102), xlim=(0, 1), ylabel="AUC %"); axes[6].set_ylabel("AUC %")
     return fig
 
-# %% ../../nbs/62_figures.proxy.ipynb #015-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #017-62_figures-proxy
 def weakest(
     values,      # AUC at STRENGTHS
     mark:float=.75,
@@ -113,7 +113,7 @@ def weakest(
     last = np.flatnonzero(values < mark)[-1]      # the last one below; from there on it is found
     return float(strengths[last] + (mark - values[last])/(values[last + 1] - values[last])*(strengths[last + 1] - strengths[last]))
 
-# %% ../../nbs/62_figures.proxy.ipynb #018-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #020-62_figures-proxy
 LOOKS = dict(zip(KINDS, zip((*COLOURS, ".2"), "os^Dv<>PX*h")))   # kind -> colour, marker
 
 def sweet_spots(
@@ -142,7 +142,7 @@ def draw_sigma(
         right.set_xticks(range(len(VARIANTS)), ["start 0.5", "start 0.9", "start 0.1", "slow"])
     return fig
 
-# %% ../../nbs/62_figures.proxy.ipynb #021-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #023-62_figures-proxy
 def energies(inside:list, trained:str="none") -> np.ndarray: # (1 + kinds, 1 + kinds), clean first
     "Energy coefficients of all pairs, mean over random seeds."
     names = ("clean", *KINDS)
@@ -167,7 +167,7 @@ def draw_features(
         others[1].legend(loc="center left", bbox_to_anchor=(1, .5), fontsize=5.5)
     return fig
 
-# %% ../../nbs/62_figures.proxy.ipynb #024-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #026-62_figures-proxy
 def verdict(low:float, high:float) -> str:
     return "held" if low > 0 else "contrary" if high < 0 else "within noise"
 
@@ -197,10 +197,12 @@ def claims(
     for trained in ONCE:
         off = ends[trained] - ends["noise"]
         found.append(("7.1", f"it finds its place by itself: {trained}", f"ends at {ends[trained]:.2f}, otherwise at {ends['noise']:.2f} (one random seed)", "held" if abs(off) < .05 else "not held"))
-    nearer = [kind for kind in others if inner(inside, "none", "energy", "noise", kind).mean() < inner(inside, "none", "energy", "clean", kind).mean()]
-    found.append(("7.2", "inside the network an anomaly is nearer to noise than to normal motion", f"{len(nearer)} of {len(others)} kinds: {', '.join(nearer) or 'none'}", "held" if len(nearer) == len(others) else "not held"))
-    between, mutual = (np.mean([inner(inside, "none", "energy", a, b).mean() for a, b in some]) for some in ([("noise", kind) for kind in others], [(a, b) for k, a in enumerate(others) for b in others[k + 1:]]))
-    found.append(("7.2", "noise lies between the anomalies", f"mean energy coefficient {between:.2f} from noise to a kind, {mutual:.2f} between two other kinds", "held" if between <= mutual else "not held"))
+    closer = {kind: verdict(*mean_interval(inner(inside, "none", "energy", "clean", kind) - inner(inside, "none", "energy", "noise", kind))[1:]) for kind in others}
+    nearer, farther = ([kind for kind, one in closer.items() if one == word] for word in ("held", "contrary"))
+    found.append(("7.2", "inside the network an anomaly is nearer to noise than to normal motion", f"surely for {len(nearer)} of {len(others)} kinds ({', '.join(nearer) or 'none'}), surely not for {len(farther)} ({', '.join(farther) or 'none'})", "held" if len(nearer) == len(others) else "not held"))
+    between, mutual = (np.mean([inner(inside, "none", "energy", a, b) for a, b in some], 0) for some in ([("noise", kind) for kind in others], [(a, b) for k, a in enumerate(others) for b in others[k + 1:]]))
+    less = mean_interval(mutual - between)
+    found.append(("7.2", "noise lies between the anomalies", "energy coefficient between two other kinds less that from noise to a kind: {:+.3f} [{:+.3f}, {:+.3f}]".format(*less), verdict(*less[1:])))
     for trained, name in (("noise", "DDL"), ("noise per pixel", "DDL, official form of the loss"), ("sdl", "SDL")):
         verdicts = {kind: verdict(*gain(table, trained, kind)[1:]) for kind in others}
         better, worse = ([kind for kind, one in verdicts.items() if one == word] for word in ("held", "contrary"))
@@ -213,7 +215,7 @@ def claims(
     found.append(("7.2", "no other kind is a better stand-in on the real test clips", f"{best} {points_text(*real)} points over noise; surely better than noise: {', '.join(surely) or 'none'}", "not held" if surely else "within noise" if real[0] > 0 else "held"))
     return found
 
-# %% ../../nbs/62_figures.proxy.ipynb #028-62_figures-proxy
+# %% ../../nbs/62_figures.proxy.ipynb #030-62_figures-proxy
 def make(
     trainings,   # Trainings, for data, root, preset, overrides and device
     out,         # folder of figures

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'TRAINED', 'ONCE', 'STRENGTHS', 'hold_out', 'Probe', 'window_scores', 'area', 'detection',
-           'object_features', 'shifts', 'energy', 'separation', 'measure', 'sigma_facts', 'points', 'proxy_study']
+           'object_features', 'shifts', 'energy', 'separation', 'preset_name', 'measure', 'sigma_facts', 'points',
+           'proxy_study']
 
 # %% ../../nbs/44_methods.proxy_study.ipynb #002-44_methods-proxy_study
 import tempfile
@@ -133,6 +134,10 @@ def separation(
     return [(a, b, energy(shifts[a], shifts[b]), cosine(means[a], means[b])) for k, a in enumerate(names) for b in names[k + 1:]]
 
 # %% ../../nbs/44_methods.proxy_study.ipynb #023-44_methods-proxy_study
+def preset_name(preset:str, overrides) -> str: # as "small size=64x96"
+    "A preset with what stands in place of its settings, so that other settings are other rows."
+    return " ".join([preset, *(f"{key}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in (overrides or {}).items())])
+
 def measure(
     trained:str,         # of TRAINED
     random_seed:int,
@@ -143,13 +148,14 @@ def measure(
     device:str=None,
 ) -> tuple:              # rows of results, of the inner table, and of projected points; those of the first network only
     "Train once and measure everything."
+    name = preset_name(preset, overrides)
     if choose_device(device).type == "cpu": torch.set_num_threads(1)   # one training a core is faster than one on all
     benchmark, settings = load_benchmark(data, root), load_preset(DDLSettings, preset, {**SETTINGS, **TRAINED[trained], **(overrides or {})})
     (part, held_out), method = hold_out(benchmark), DDL(settings, choose_device(device))
     with tempfile.TemporaryDirectory() as folder:
         run = method.fit(part, Run(Path(folder)/"run"), random_seed, preset=preset)
         facts, history = run.manifest, read_history(run.history_file)
-    known = dict(method="ddl-proxy", data=data, real=benchmark.real, preset=preset, random_seed=random_seed, epochs=settings.epochs, device=str(method.device), seconds=facts["seconds"], commit=git_commit())
+    known = dict(method="ddl-proxy", data=data, real=benchmark.real, preset=name, random_seed=random_seed, epochs=settings.epochs, device=str(method.device), seconds=facts["seconds"], commit=git_commit())
     probe = Probe(held_out, settings, method.device)
     rows = [dict.fromkeys(COLUMNS, "") | known | dict(variant=f"{trained}/{kind}/{strength:g}", micro_auc_raw=round(value, 5)) for (kind, strength), value in detection(method, probe).items()]
     scores = Scores({clip.name: method.score(clip) for clip in benchmark.test}, known | dict(variant=f"{trained}/test/-"))
@@ -157,7 +163,7 @@ def measure(
     moved = shifts(method, probe)
     inside = [("sigma", name, "", value) for name, value in sigma_facts(history).items()]
     for first, second, apart, cosine in separation(moved): inside += [("energy", first, second, apart), ("cosine", first, second, cosine)]
-    identity = dict(data=data, preset=preset, trained=trained, random_seed=random_seed)
+    identity = dict(data=data, preset=name, trained=trained, random_seed=random_seed)
     return rows, [identity | dict(what=what, first=first, second=second, value=float(value)) for what, first, second, value in inside], points(moved) if (trained, random_seed) == ("none", 0) else []
 
 def sigma_facts(history:dict) -> dict: # start, peak, end and the last tenth's movement of sigma(l); empty without it
@@ -185,8 +191,9 @@ def proxy_study(
     device:str=None,
 ) -> tuple:                 # rows of results, and of the inner table, of this data and preset
     "Train what is missing."
+    named = data, preset_name(preset, overrides)
     table, inner, scatter = (Path(folder)/name for name in ("results.csv", "proxy.csv", "proxy_points.csv"))
-    def stored(): return [row for row in (read_results(table) if table.exists() else []) if (row["method"], row["data"], row["preset"]) == ("ddl-proxy", data, preset)]
+    def stored(): return [row for row in (read_results(table) if table.exists() else []) if (row["method"], row["data"], row["preset"]) == ("ddl-proxy", *named)]
     done = {(row["variant"], int(row["random_seed"])) for row in stored()}
     calls = [(name, seed, data, root, preset, overrides, device) for seed in range(random_seeds) for name in trained if (seed == 0 or name not in ONCE) and (f"{name}/test/-", seed) not in done]
     processes = 2 if choose_device(device).type == "cpu" and len(calls) > 1 else 0
@@ -196,4 +203,4 @@ def proxy_study(
         write_table(kept + inside, inner)
         if scattered: write_table(scattered, scatter)
         record(table, *rows)    # last: what stands there is complete
-    return stored(), [row for row in read_table(inner) if (row["data"], row["preset"]) == (data, preset)]
+    return stored(), [row for row in read_table(inner) if (row["data"], row["preset"]) == named]
