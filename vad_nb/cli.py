@@ -80,7 +80,7 @@ def run_train(arguments) -> int:
     benchmark = load_data(arguments.data, arguments.root)
     check_clips(method, benchmark.train)
     print(f"{name} on {benchmark}\npreset {arguments.preset}, random seed {arguments.seed}, device {method.device}\n{method.settings}", flush=True)
-    run = method.fit(benchmark, Run(own_folder(arguments.out)), arguments.seed, arguments.resume, arguments.preset)
+    with (run := Run(own_folder(arguments.out))).alone(): method.fit(benchmark, run, arguments.seed, arguments.resume, arguments.preset)
     print(f"trained in {run.manifest['seconds']:.0f} s, {run.manifest['steps']} steps; the run is in {run.path}")
     if not getattr(method, "bags", False):
         score_clips(run.path, benchmark, benchmark.train, str(method.device)).write_csv(run.path/"normal_scores.csv")   # for thresholds

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['VadNbError', 'DataError', 'WriteError', 'SettingsError', 'TrainingError', 'OutOfTime', 'settings_file', 'sections',
-           'presets', 'read_value', 'load_preset', 'seed_everything', 'choose_device', 'reduced_precision',
-           'write_then_rename', 'read_text', 'data_folder', 'cache_folder', 'fingerprint', 'git_commit', 'manifest']
+           'presets', 'read_value', 'load_preset', 'preset_name', 'seed_everything', 'choose_device',
+           'reduced_precision', 'write_then_rename', 'read_text', 'data_folder', 'cache_folder', 'fingerprint',
+           'git_commit', 'manifest']
 
 # %% ../nbs/00_core.ipynb #002-00_core
 import configparser, contextlib, hashlib, os, platform, random, shutil, subprocess, time
@@ -91,6 +92,14 @@ def load_preset(
     return settings_class(**values)
 
 # %% ../nbs/00_core.ipynb #018-00_core
+def preset_name(
+    preset:str,
+    overrides:dict=None,  # setting -> text or value
+) -> str:
+    "A preset with what stands in place of its settings, as \"small size=64x96\"."
+    return " ".join([preset, *(f"{key}={'x'.join(map(str, value)) if isinstance(value, (tuple, list)) else value}" for key, value in (overrides or {}).items())])
+
+# %% ../nbs/00_core.ipynb #021-00_core
 def seed_everything(
     random_seed:int,  # any integer from 0
 ) -> None:
@@ -99,7 +108,7 @@ def seed_everything(
     np.random.seed(random_seed)
     torch.manual_seed(random_seed)
 
-# %% ../nbs/00_core.ipynb #020-00_core
+# %% ../nbs/00_core.ipynb #023-00_core
 def choose_device(
     name:str=None,  # "cpu", "cuda", "cuda:1", "mps"; None takes a GPU where there is one
 ) -> torch.device:
@@ -116,7 +125,7 @@ def reduced_precision(
     if device.type == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
-# %% ../nbs/00_core.ipynb #024-00_core
+# %% ../nbs/00_core.ipynb #027-00_core
 @contextlib.contextmanager
 def write_then_rename(
     path,  # file or folder that shall exist when the block ends
@@ -136,7 +145,7 @@ def write_then_rename(
         if temporary.is_dir(): shutil.rmtree(temporary)
         else: temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_core.ipynb #027-00_core
+# %% ../nbs/00_core.ipynb #030-00_core
 def read_text(
     path,
 ) -> str:
@@ -145,7 +154,7 @@ def read_text(
     except UnicodeDecodeError: raise DataError(path, "text", "bytes that are none") from None
     except OSError as error: raise DataError(path, "a text file", str(error.strerror).lower()) from None
 
-# %% ../nbs/00_core.ipynb #030-00_core
+# %% ../nbs/00_core.ipynb #033-00_core
 def data_folder() -> Path|None: # the folder of real data sets
     "Where `VAD_NB_DATA` says that real data are."
     if not os.environ.get("VAD_NB_DATA"): return None
@@ -159,7 +168,7 @@ def cache_folder() -> Path: # `VAD_NB_CACHE`, or the user's cache folder
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
-# %% ../nbs/00_core.ipynb #033-00_core
+# %% ../nbs/00_core.ipynb #036-00_core
 def fingerprint(
     paths,      # files, in any order
     root=None,  # names are taken relative to this folder
@@ -172,7 +181,7 @@ def fingerprint(
             while block := file.read(1 << 20): whole.update(block)
     return whole.hexdigest()[:16]
 
-# %% ../nbs/00_core.ipynb #035-00_core
+# %% ../nbs/00_core.ipynb #038-00_core
 def git_commit() -> str: # short commit of the checkout, "+" when it has changes, "" outside a checkout
     "The commit this package runs from."
     package = settings_file().parent

@@ -7,11 +7,12 @@ __all__ = ['Run', 'begin', 'write_tensors', 'save_weights', 'halve_weights', 'lo
            'read_history', 'learning_rate_factor', 'epoch_generator', 'check_rows', 'check_epoch', 'follow', 'fit_loop']
 
 # %% ../nbs/20_train.ipynb #002-20_train
-import csv, io, json, math, time
+import contextlib, csv, io, json, math, time
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -44,6 +45,20 @@ class Run:
         if not isinstance(content, dict): raise DataError(self.path/name, "a JSON object", type(content).__name__)
         return content
 
+    @contextlib.contextmanager
+    def alone(self,
+        wait:bool=False,   # for another process that trains here, however long; else refuse
+    ):
+        "Keep every other process from training in this folder."
+        lock = FileLock(self.path/".lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout: raise SettingsError(f"{self.path}: another process trains in this folder: wait for it, or name another folder") from None
+        except OSError as error: raise WriteError(self.path, "room and permission to write it", error.strerror) from error
+        try: yield
+        finally: lock.release()
+
     @property
     def config(self) -> dict: return self.read_json("config.json")
     @property
@@ -65,7 +80,7 @@ def begin(
     for torn in run.path.glob(".*.part"): torn.unlink()   # what a killed training was writing
     if not there: run.write_json("config.json", config)
 
-# %% ../nbs/20_train.ipynb #010-20_train
+# %% ../nbs/20_train.ipynb #012-20_train
 def write_tensors(tensors, path) -> None: # name -> tensor
     with write_then_rename(path) as temporary: temporary.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
 
@@ -104,7 +119,7 @@ def load_state(
     try: return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error: raise DataError(path, "the state of a training", (str(error).splitlines() or [type(error).__name__])[0]) from None
 
-# %% ../nbs/20_train.ipynb #013-20_train
+# %% ../nbs/20_train.ipynb #015-20_train
 class History:
     "The rows of `history.csv`, written in groups so that the device is not stopped in every step."
     def __init__(self,
@@ -147,7 +162,7 @@ def read_history(
     except ValueError as error: raise DataError(path, "numbers", str(error)) from None
     return dict(zip(lines[0], table.T))
 
-# %% ../nbs/20_train.ipynb #016-20_train
+# %% ../nbs/20_train.ipynb #018-20_train
 def learning_rate_factor(
     schedule:str,    # "step" (as published) or "cosine"
     progress:float,  # share of the epochs that are done, 0 to 1
@@ -158,7 +173,7 @@ def learning_rate_factor(
     if schedule == "cosine": return 0.5*(1 + math.cos(math.pi*progress))
     raise SettingsError(f"schedule {schedule!r}: expected step or cosine")
 
-# %% ../nbs/20_train.ipynb #020-20_train
+# %% ../nbs/20_train.ipynb #022-20_train
 def epoch_generator(
     random_seed:int,
     epoch:int,
@@ -167,7 +182,7 @@ def epoch_generator(
     "The random numbers of one epoch, whatever happened before."
     return torch.Generator(device).manual_seed(int(np.random.SeedSequence([random_seed, epoch]).generate_state(1)[0]))
 
-# %% ../nbs/20_train.ipynb #022-20_train
+# %% ../nbs/20_train.ipynb #024-20_train
 def check_rows(
     rows:list,          # history rows just written
     described:list,     # what was in those batches, a text each
@@ -188,7 +203,7 @@ def check_epoch(
     samples, skipped = (sum(row.get(key, 0) for row in rows) for key in ("samples", "skipped"))
     if skipped > samples/2: raise TrainingError(f"epoch {epoch} skipped {skipped:.0f} of {samples:.0f} samples: expected at most half; are the object boxes those of this data?")
 
-# %% ../nbs/20_train.ipynb #024-20_train
+# %% ../nbs/20_train.ipynb #026-20_train
 @torch.no_grad()
 def follow(
     averaged:AveragedModel,
@@ -201,7 +216,7 @@ def follow(
     for mine, new in pairs:
         if not mine.is_floating_point(): mine.copy_(new)   # counters
 
-# %% ../nbs/20_train.ipynb #026-20_train
+# %% ../nbs/20_train.ipynb #028-20_train
 def fit_loop(
     run:Run,
     objective:nn.Module,        # objective(batch, generator) -> dict of scalars with "loss"; "samples" and "skipped" where items can be skipped

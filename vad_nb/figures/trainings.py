@@ -9,7 +9,8 @@ __all__ = ['QUICK', 'Trainings']
 from functools import cached_property
 from pathlib import Path
 
-from ..core import cache_folder
+from ..core import SettingsError, cache_folder, fingerprint, settings_file
+from ..data import synthetic
 from ..data.bags import load_data
 from ..methods.catalog import make_method, open_run
 from ..train import Run
@@ -26,7 +27,8 @@ class Trainings:
         device:str=None,
         until:float=None,       # `time.time()` at which a training must have stopped
     ):
-        self.folder, self.data, self.root = Path(folder or cache_folder()/"runs"), data, root
+        default = cache_folder()/"runs"/fingerprint([settings_file(), synthetic.__file__])[:8]   # other presets or another scene, other trainings
+        self.folder, self.data, self.root = Path(folder or default), data, root
         self.preset, self.overrides, self.device, self.until = preset, overrides or {}, device, until
 
     @cached_property
@@ -45,11 +47,15 @@ class Trainings:
         "Open a training, or do it."
         run = Run(self.path(name, random_seed, **settings), self.until)
         method = make_method(name, self.preset, {**self.overrides, **settings}, self.device)
-        resume = (run.path/"config.json").exists()
         if not run.weights.exists():
-            print(f"training {run.path.name} on {method.device}")
-            method.fit(self.benchmark, run, random_seed, resume=resume, preset=self.preset)
-        return open_run(run.path, self.device), run
+            with run.alone(wait=True):
+                if not run.weights.exists():   # still: another process may have trained it meanwhile
+                    print(f"training {run.path.name} on {method.device}")
+                    method.fit(self.benchmark, run, random_seed, resume=(run.path/"config.json").exists(), preset=self.preset)
+        found, data = open_run(run.path, self.device), self.benchmark.fingerprint
+        for expected, there in ((str(method.settings), str(found.settings)), (f"data {data}", f"data {run.config['data_fingerprint']}")):
+            if expected != there: raise SettingsError(f"{run.path} holds another training: expected {expected}, found {there}: remove it or name another folder")
+        return found, run
 
     @property
     def facts(self) -> dict: # for a figure's JSON

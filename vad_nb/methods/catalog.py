@@ -6,12 +6,13 @@
 __all__ = ['METHODS', 'make_method', 'check_clips', 'open_run', 'score_run', 'provenance']
 
 # %% ../../nbs/39_methods.catalog.ipynb #002-39_methods-catalog
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from ..core import DataError, SettingsError, choose_device, load_preset
+from ..core import DataError, SettingsError, choose_device, load_preset, preset_name, presets
 from ..data.bags import WEAK_SETS, Bag
 from .ddl import DDL
 from .mil import HOSTS
@@ -79,7 +80,9 @@ def provenance(
     method,      # opened from it
 ) -> dict:
     "What a row of results needs to know about the scores of a run."
-    config, manifest = run.config, run.manifest
-    facts = {key: config[key] for key in ("preset", "random_seed", "data", "real", "data_fingerprint")}
-    return dict(facts, method=method.names[0], variant=method.names[1], epochs=config["settings"].get("epochs", ""), settings=config["settings"],
+    config, manifest, settings = run.config, run.manifest, asdict(method.settings)
+    facts = {key: config[key] for key in ("random_seed", "data", "real", "data_fingerprint")}
+    usual = asdict(load_preset(method.settings_class, config["preset"])) if config["preset"] in presets() else settings
+    preset = preset_name(config["preset"], {key: value for key, value in settings.items() if value != usual[key] and key not in method.settings_class.variant})
+    return dict(facts, preset=preset, method=method.names[0], variant=method.names[1], epochs=config["settings"].get("epochs", ""), settings=config["settings"],
                 device=manifest["device"], seconds=manifest["seconds"], commit=manifest["commit"], packages=manifest["packages"])

@@ -89,6 +89,7 @@ def distinction_loss(
 class DDLSettings:
     "What a DDL training needs to know."
     method:ClassVar[str] = "ddl"
+    variant:ClassVar[tuple] = ("network", "anomaly")   # settings that a table tells by method and variant
     network:str = "c3dsu"              # c3dsu or unet
     anomaly:str = "ddl"                # ddl, sdl or none
     size:tuple = (128, 192)            # H, W, multiples of 16

@@ -188,6 +188,7 @@ def arnet_loss(
 class WeakSettings:
     "What every weakly supervised training needs to know."
     method:ClassVar[str]
+    variant:ClassVar[tuple] = ()  # settings that a table tells by method and variant
     hidden:int = 512             # units of the first layer
     dropout:float = .6
     weight_decay:float = 2.5e-5  # times the sum of squared weights, added to the loss

@@ -111,6 +111,7 @@ def score_matching_loss(
 class MuldeSettings:
     "What defines a training and how it is scored."
     method:ClassVar[str] = "mulde"
+    variant:ClassVar[tuple] = ("network", "sampler", "weight", "score", "aggregate")   # settings that a table tells by method and variant
     network:str = "log-density"      # or "score": MSMA
     units:tuple = (256, 256)         # hidden layers; published 4096x4096
     epochs:int = 60                  # published 1000

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'TRAINED', 'ONCE', 'STRENGTHS', 'hold_out', 'Probe', 'window_scores', 'area', 'detection',
-           'object_features', 'shifts', 'energy', 'separation', 'preset_name', 'measure', 'sigma_facts', 'points',
-           'proxy_study']
+           'object_features', 'shifts', 'energy', 'separation', 'measure', 'sigma_facts', 'points', 'proxy_study']
 
 # %% ../../nbs/44_methods.proxy_study.ipynb #002-44_methods-proxy_study
 import tempfile
@@ -19,7 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from ..core import choose_device, git_commit, load_preset, reduced_precision
+from ..core import choose_device, git_commit, load_preset, preset_name, reduced_precision
 from ..data.benchmarks import Benchmark, load_benchmark
 from .anomalies import KINDS
 from .ddl import DDL, DDLSettings, Windows, box_mask
@@ -134,10 +133,6 @@ def separation(
     return [(a, b, energy(shifts[a], shifts[b]), cosine(means[a], means[b])) for k, a in enumerate(names) for b in names[k + 1:]]
 
 # %% ../../nbs/44_methods.proxy_study.ipynb #023-44_methods-proxy_study
-def preset_name(preset:str, overrides) -> str: # as "small size=64x96"
-    "A preset with what stands in place of its settings, so that other settings are other rows."
-    return " ".join([preset, *(f"{key}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in (overrides or {}).items())])
-
 def measure(
     trained:str,         # of TRAINED
     random_seed:int,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core import load_preset
+from ..core import load_preset, preset_name
 from ..data.benchmarks import load_benchmark
 from ..data.features import calibrate, frame_maximum, object_features
 from ..data.objects import find_objects
@@ -145,7 +145,7 @@ def study(
     rows = read_table(path) if Path(path).exists() else []
     done = {(row["data"], row["preset"], row["variant"], row["random_seed"]) for row in rows}
     settings = load_preset(MuldeSettings, preset, overrides)
-    preset = " ".join([preset, *(f"{key}={value}" for key, value in (overrides or {}).items())])
+    preset = preset_name(preset, overrides)
     calls = [(variant, seed, settings, preset, data, root) for seed in range(random_seeds) for variant in variants if (data, preset, variant, seed) not in done]
     for found, scores in run_parallel(study_run, calls, processes, "study") if calls else ():
         rows = rows + found

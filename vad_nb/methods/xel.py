@@ -8,6 +8,7 @@ __all__ = ['MARGINS', 'BANKED', 'hardest_clips', 'validation_loss', 'margin_loss
 
 # %% ../../nbs/35_methods.xel.ipynb #002-35_methods-xel
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -63,6 +64,7 @@ def margin_at(
 @dataclass(frozen=True)
 class BankSettings:
     "What the bank adds to a host."
+    variant:ClassVar[tuple] = ("losses", "update")   # settings that a table tells by method and variant
     losses:str = "both"       # both, validation, margin
     update:str = "epoch"      # or batch
     warm_up:float = .15       # share of the steps
