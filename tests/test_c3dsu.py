@@ -2,8 +2,8 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from vad_nb.benchmarks.c3dsu import Published
 from vad_nb.methods.c3dsu import C3DSU, ConvBlock, UNet, count_macs, count_parameters, folded, one_launch
 
 
@@ -18,40 +18,6 @@ def test_parameter_counts_are_those_of_the_official_code(settings, official, unu
 def test_unet_parameter_count():
     with torch.device("meta"):
         assert count_parameters(UNet()) + 6 == 89_600_528
-
-
-class Published(nn.Module):
-    "The network as published: space-to-depth with 1x1 convolutions, Conv3d skips over all frames of which the middle is kept."
-    def __init__(self, net: C3DSU):
-        super().__init__()
-        self.net = net
-        self.skips = nn.ModuleList()
-        for skip in net.skips:
-            c, T = skip.out_channels, net.frames
-            conv = nn.Conv3d(c, c, (T, 3, 3), padding=(T // 2, 1, 1))
-            conv.weight.data = skip.weight.data.view(c, T, c, 3, 3).transpose(1, 2).clone()
-            conv.bias.data = skip.bias.data
-            self.skips.append(conv)
-
-    def block(self, block, x):
-        x = F.relu(block.norm(torch.cat([branch(x) for branch in block.branches], 1)))
-        if block.up:
-            x = block.mix(nn.PixelShuffle(2)(x))
-        else:
-            weight = block.mix.weight.flatten(1)[..., None, None]
-            x = F.conv2d(nn.PixelUnshuffle(2)(x), weight, block.mix.bias)
-        return x if block.mix_norm is None else F.relu(block.mix_norm(x))
-
-    def forward(self, x):
-        B, C, T, H, W = x.shape
-        h, skips = x.transpose(1, 2).flatten(0, 1), []
-        for block, conv in zip(self.net.encoder, self.skips):
-            h = self.block(block, h)
-            skips.append(conv(h.view(B, T, *h.shape[1:]).transpose(1, 2))[:, :, T // 2])
-        x = self.block(self.net.decoder[0], skips[3])
-        for block, skip in zip(self.net.decoder[1:], skips[2::-1]):
-            x = self.block(block, torch.cat([x, skip], 1))
-        return torch.sigmoid(x)
 
 
 @pytest.mark.parametrize("frames, channels, kernels", [(3, 3, (3, 5, 7)), (5, 1, (3, 5, 7)), (3, 3, (3, 3, 3, 3)), (1, 3, (3, 5, 7))])

@@ -31,11 +31,12 @@ class Published(nn.Module):
     ):
         super().__init__()
         self.net, self.skips = net, nn.ModuleList()
-        for skip in net.skips:
+        skip:nn.Conv2d
+        for skip in net.skips:   # type: ignore[assignment]
             c, T = skip.out_channels, net.frames
             conv = nn.Conv3d(c, c, (T, 3, 3), padding=(T//2, 1, 1))
             conv.weight.data = skip.weight.data.reshape(c, T, c, 3, 3).transpose(1, 2).clone()
-            conv.bias.data = skip.bias.data.clone()
+            conv.bias.data = skip.bias.data.clone()   # type: ignore[union-attr]
             self.skips.append(conv)
 
     def block(self, block, x): # (B, c, H, W)
@@ -62,7 +63,7 @@ def published_score(
 ) -> Tensor:         # (B,)
     "Largest mean error over two tilings (scoring of the official DDL code)."
     error = torch.linalg.vector_norm(clean - recon, dim=1)/3**.5
-    shifted, height, width = tile//2, *error.shape[1:]
+    shifted, (height, width) = tile//2, error.shape[1:]
     tilings = [error[:, s:height - (s and tile - s), s:width - (s and tile - s)] for s in (0, shifted)]
     return torch.stack([F.unfold(e[:, None], tile, stride=tile).mean(1).amax(1) for e in tilings], 1).amax(1)
 
@@ -94,7 +95,7 @@ def warm_network(
     seed_everything(0)
     scene, method = load_benchmark("synthetic"), DDL(settings, device)
     windows = Windows(scene.train[:1], settings, device)
-    method.objective = DDLObjective(settings, windows).to(device, memory_format=torch.channels_last).train()
+    method.objective = DDLObjective(settings, windows).to(device, memory_format=torch.channels_last).train()   # type: ignore[call-overload]
     optimizer, generator = torch.optim.Adam(method.objective.parameters(), lr=.01), torch.Generator(device).manual_seed(0)
     for items in torch.arange(len(windows), device=device).repeat(epochs).split(settings.batch_size):
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)): loss = method.objective(items, generator)["loss"]

@@ -7,6 +7,7 @@ __all__ = ['published_batch', 'cases']
 
 # %% ../../nbs/75_benchmarks.data.ipynb #002-75_benchmarks-data
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,9 +44,9 @@ def cases(
     seed_everything(0)
     with tempfile.TemporaryDirectory() as folder:
         write_images(f"{folder}/clip", clip.frames, "{:03d}.png")
-        files, stored = frame_files(f"{folder}/clip"), open_clip(f"{folder}/clip", cache=f"{folder}/cache")
+        files, stored = frame_files(f"{folder}/clip"), open_clip(f"{folder}/clip", cache=Path(folder)/"cache")
         windows = Windows([stored], settings, device)
-        objective = DDLObjective(settings, windows).to(device, memory_format=torch.channels_last).train()
+        objective = DDLObjective(settings, windows).to(device, memory_format=torch.channels_last).train()   # type: ignore[call-overload]
         items, generator = torch.arange(settings.batch_size, device=device), torch.Generator(device).manual_seed(0)
         def batch(): return windows.clean(items), box_mask(windows.box(items, generator), *settings.size), draw_noise(windows.clean(items), generator)
         def step():

@@ -81,8 +81,8 @@ def same_losses(
     reconstruction, distinction = published_losses(Published(theirs.net).to(items.device).double(), theirs.l, clean, boxes, draw_noise(clean, generator))
     for one, r, d, l in ((values["loss"], values["reconstruction"], values["distinction"], ours.l), (reconstruction + settings.distinction*distinction, reconstruction, distinction, theirs.l)):
         one.backward()
-        found.append([r.item(), d.item(), l.grad.item()])
-    return largest_difference(*found)
+        found.append([r.item(), d.item(), l.grad.item()])   # type: ignore[union-attr]
+    return largest_difference(found[0], found[1])
 
 # %% ../../nbs/73_benchmarks.ddl.ipynb #009-73_benchmarks-ddl
 def cases(
@@ -93,7 +93,7 @@ def cases(
     settings = load_preset(DDLSettings, preset)
     seed_everything(0)
     windows = Windows(load_benchmark("synthetic").train[:1], settings, device)
-    objective = DDLObjective(settings, windows).to(device, memory_format=torch.channels_last).train()
+    objective = DDLObjective(settings, windows).to(device, memory_format=torch.channels_last).train()   # type: ignore[call-overload]
     twin = deepcopy(objective).to(memory_format=torch.contiguous_format)
     net, generator, items = Published(twin.net).to(device), torch.Generator(device).manual_seed(0), torch.arange(settings.batch_size, device=device)
     agreement = same_losses(objective, items[:2])

@@ -160,7 +160,7 @@ class DDLObjective(nn.Module):
     "Network, anomaly weight and loss (Lappas et al. 2024; official code, pseudo_loss)."
     def __init__(self,
         settings:DDLSettings,
-        windows:Windows=None,   # None: for scoring only
+        windows=None,   # Windows; None: for scoring only
     ):
         super().__init__()
         network = {"c3dsu": C3DSU, "unet": UNet}[settings.network]
@@ -202,6 +202,8 @@ class DDLObjective(nn.Module):
 # %% ../../nbs/31_methods.ddl.ipynb #036-31_methods-ddl
 class DDL:
     "Reconstruction with Dynamic Distinction Learning."
+    objective:DDLObjective   # from `fit` or `load` on
+    prepared:tuple           # an objective, and the network that was made of it to score
     settings_class = DDLSettings
     def __init__(self,
         settings:DDLSettings=DDLSettings(),
@@ -213,7 +215,7 @@ class DDL:
         if not settings.rate > 0: raise SettingsError(f"rate {settings.rate}: expected a number above 0")
         for side in settings.size:
             if side % 16: raise SettingsError(f"size {'x'.join(map(str, settings.size))}: expected multiples of 16, since the network halves four times")
-        self.settings, self.device, self.objective, self.prepared, self.compile = settings, torch.device(device), None, (None, None), False
+        self.settings, self.device, self.prepared, self.compile = settings, torch.device(device), (None, None), False
 
     def fit(self,
         benchmark:Benchmark,
@@ -228,7 +230,7 @@ class DDL:
                         real=benchmark.real, data_fingerprint=benchmark.fingerprint), resume)
         seed_everything(random_seed)
         windows = Windows(benchmark.train, self.settings, self.device, tracks)
-        objective = DDLObjective(self.settings, windows).to(self.device, memory_format=torch.channels_last)
+        objective = DDLObjective(self.settings, windows).to(self.device, memory_format=torch.channels_last)   # type: ignore[call-overload]
         def batches(epoch, generator): return list(torch.randperm(len(windows), generator=generator).to(self.device).split(self.settings.batch_size))
         def describe(items): return ", ".join(windows.names[i] for i in items.tolist())
         s = self.settings
@@ -240,7 +242,7 @@ class DDL:
         run:Run,   # of a finished training
     ) -> "DDL":
         "The trained network of a stored run."
-        self.objective = load_weights(DDLObjective(self.settings), run.weights).to(self.device, memory_format=torch.channels_last).eval()
+        self.objective = load_weights(DDLObjective(self.settings), run.weights).to(self.device, memory_format=torch.channels_last).eval()   # type: ignore[call-overload]
         return self
 
     @property
@@ -253,9 +255,9 @@ class DDL:
     ) -> "DDL":
         "Make the network that scores bytes: batch norm folded, compiled where `compile` asks for it."
         net = folded(self.objective.net)
-        for branch in net.encoder[0].branches: branch.weight.data /= 255   # bytes are exact in bfloat16, their fractions are not
+        for branch in net.encoder[0].branches: branch.weight.data /= 255   # type: ignore[union-attr]   # bytes are exact in bfloat16, their fractions are not
         net = net.to(dtype)
-        if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))
+        if self.compile: net.encode, net.decode = (torch.compile(part, mode="reduce-overhead") for part in (net.encode, net.decode))   # type: ignore
         self.prepared = self.objective, net
         return self
 
