@@ -556,6 +556,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'vad_nb/figures/fig5_anomaly_weight.py'),
                                                     'vad_nb.figures.fig5_anomaly_weight.compute': ( 'figures.fig5_anomaly_weight.html#compute',
                                                                                                     'vad_nb/figures/fig5_anomaly_weight.py'),
+                                                    'vad_nb.figures.fig5_anomaly_weight.count': ( 'figures.fig5_anomaly_weight.html#count',
+                                                                                                  'vad_nb/figures/fig5_anomaly_weight.py'),
                                                     'vad_nb.figures.fig5_anomaly_weight.draw': ( 'figures.fig5_anomaly_weight.html#draw',
                                                                                                  'vad_nb/figures/fig5_anomaly_weight.py'),
                                                     'vad_nb.figures.fig5_anomaly_weight.make': ( 'figures.fig5_anomaly_weight.html#make',
