@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from vad_nb.cli import main
-from vad_nb.core import DataError
+from vad_nb.core import DataError, write_table
 from vad_nb.figures.check import check_figures, numbers_again
-from vad_nb.plot import ONE_COLUMN, latex, new_figure, save_figure, style, write_table
+from vad_nb.plot import ONE_COLUMN, latex, new_figure, save_figure, style
 
 FIGURES = Path(__file__).parent.parent/"figures"
 
@@ -31,7 +31,7 @@ def test_a_changed_table_and_a_missing_picture_are_named(tmp_path, capsys):
         figure = new_figure()
         figure.subplots().plot([0, 1])
     save_figure(figure, tmp_path, "fig7", "50 % of a_b & more.", {}, object_over_rest={"with DDL": 2.0}, data="none")
-    write_table(tmp_path/"data"/"fig7.csv", {"network": ["with DDL"], "mean_residual_inside": [0.3], "mean_residual_outside": [0.1]})
+    write_table([{"network": "with DDL", "mean_residual_inside": 0.3, "mean_residual_outside": 0.1}], tmp_path/"data"/"fig7.csv")
     (tmp_path/"fig7.svg").unlink()
     assert main(["figures", "--check", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().out

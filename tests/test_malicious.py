@@ -21,7 +21,7 @@ from tiny_benchmarks import UCSD, expected, tiny_frames, write_ano_pred, write_i
 from torch import nn
 
 from vad_nb import core
-from vad_nb.core import VadNbError
+from vad_nb.core import VadNbError, read_table
 from vad_nb.data import benchmarks
 from vad_nb.data.bags import convert, read_annotations, read_bags, read_list, read_names, read_numbers
 from vad_nb.data.benchmarks import doctor, load_benchmark, unpack
@@ -29,7 +29,6 @@ from vad_nb.data.objects import read_deepsort_text, read_official_json, stored
 from vad_nb.data.video import open_clip
 from vad_nb.evaluate import evaluate_files
 from vad_nb.methods.catalog import open_run
-from vad_nb.methods.truth import read_table
 from vad_nb.methods.weak_study import read_study
 from vad_nb.results import read_results
 from vad_nb.score import Scores, read_labels_csv

@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter1d
 from sklearn.metrics import roc_auc_score
 
+from vad_nb.core import read_table
 from vad_nb.data.benchmarks import load_benchmark
 from vad_nb.data.features import ObjectFeatures, frame_maximum
 from vad_nb.figures.fig1_gaussian_weight import best_aggregate
@@ -173,4 +174,4 @@ def test_truth_table_goes_on_where_it_stopped(tmp_path):
     both = truth.truth_table(tmp_path/"truth.csv", ("log-uniform", "uniform"), (2,), (0,), 0, short)
     assert len(first) == len(truth.TRUTH_SIGMAS) and len(both) == 2*len(first)
     assert [row["rmse"] for row in both[:len(first)]] == pytest.approx([row["rmse"] for row in first], rel=1e-5)
-    assert truth.truth_table(tmp_path/"truth.csv", ("uniform",), (2,), (0,), 0, short) == truth.read_table(tmp_path/"truth.csv")
+    assert truth.truth_table(tmp_path/"truth.csv", ("uniform",), (2,), (0,), 0, short) == read_table(tmp_path/"truth.csv")

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['VadNbError', 'DataError', 'WriteError', 'SettingsError', 'TrainingError', 'OutOfTime', 'settings_file', 'sections',
            'presets', 'read_value', 'load_preset', 'preset_name', 'seed_everything', 'choose_device',
-           'reduced_precision', 'write_then_rename', 'read_text', 'data_folder', 'cache_folder', 'fingerprint',
-           'git_commit', 'manifest']
+           'reduced_precision', 'write_then_rename', 'read_text', 'table_rows', 'write_table', 'read_table',
+           'data_folder', 'cache_folder', 'fingerprint', 'git_commit', 'manifest']
 
 # %% ../nbs/00_core.ipynb #002-00_core
-import configparser, contextlib, hashlib, os, platform, random, shutil, subprocess, time
+import configparser, contextlib, csv, hashlib, io, os, platform, random, shutil, subprocess, time
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
@@ -155,6 +155,34 @@ def read_text(
     except OSError as error: raise DataError(path, "a text file", str(error.strerror).lower()) from None
 
 # %% ../nbs/00_core.ipynb #033-00_core
+def table_rows(
+    columns:dict,   # name -> sequence, all of one length
+) -> list:          # of dicts
+    "A table as `write_table` takes it."
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+def write_table(
+    rows:list,   # of dicts with equal keys
+    path,        # csv file
+) -> None:
+    "Numbers to six digits; the file appears complete or not at all."
+    with write_then_rename(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" if isinstance(value, (float, np.floating)) else value for key, value in row.items()} for row in rows)
+
+def read_table(
+    path,        # csv file
+) -> list:       # of dicts; numbers where the text is one
+    "What `write_table` wrote."
+    def value(text):
+        try: return float(text) if not text.lstrip("-").isdigit() else int(text)
+        except ValueError: return text
+    rows = list(csv.DictReader(io.StringIO(read_text(path))))
+    if any(None in row or None in row.values() for row in rows): raise DataError(path, "in each row as many fields as in the header", "others")
+    return [{key: value(text) for key, text in row.items()} for row in rows]
+
+# %% ../nbs/00_core.ipynb #036-00_core
 def data_folder() -> Path|None: # the folder of real data sets
     "Where `VAD_NB_DATA` says that real data are."
     if not os.environ.get("VAD_NB_DATA"): return None
@@ -168,7 +196,7 @@ def cache_folder() -> Path: # `VAD_NB_CACHE`, or the user's cache folder
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
-# %% ../nbs/00_core.ipynb #036-00_core
+# %% ../nbs/00_core.ipynb #039-00_core
 def fingerprint(
     paths,      # files, in any order
     root=None,  # names are taken relative to this folder
@@ -181,7 +209,7 @@ def fingerprint(
             while block := file.read(1 << 20): whole.update(block)
     return whole.hexdigest()[:16]
 
-# %% ../nbs/00_core.ipynb #038-00_core
+# %% ../nbs/00_core.ipynb #041-00_core
 def git_commit() -> str: # short commit of the checkout, "+" when it has changes, "" outside a checkout
     "The commit this package runs from."
     package = settings_file().parent

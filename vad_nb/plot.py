@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONE_COLUMN', 'TWO_COLUMNS', 'COLOURS', 'STYLE', 'PAPERS', 'FOLLOWS', 'new_figure', 'style', 'shade_labels',
-           'show_image', 'show_map', 'frame_aspect', 'write_table', 'latex', 'write_reference', 'table_hash',
-           'save_figure']
+           'show_image', 'show_map', 'frame_aspect', 'latex', 'write_reference', 'table_hash', 'save_figure']
 
 # %% ../nbs/40_plot.ipynb #002-40_plot
-import csv, hashlib, json, re
+import hashlib, json, re
 from pathlib import Path
 
 import matplotlib as mpl
@@ -81,18 +80,6 @@ def frame_aspect(
     return (height/size[0])/(width/size[1])
 
 # %% ../nbs/40_plot.ipynb #014-40_plot
-def write_table(
-    path,
-    columns:dict,   # name -> sequence, all of one length
-) -> None:
-    "Store a figure's table."
-    def text(value): return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)
-    with write_then_rename(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([text(value) for value in row] for row in zip(*columns.values()))
-
-# %% ../nbs/40_plot.ipynb #016-40_plot
 PAPERS = {
     "lappas2024": """@misc{lappas2024,
   title = {Dynamic Distinction Learning: Adaptive Pseudo Anomalies for Video Anomaly Detection},
@@ -126,7 +113,7 @@ def write_reference(
     for ending, lines in (("tex", figure), ("bib", [entry, *([PAPERS[paper]] if paper else [])])):
         with write_then_rename(Path(folder)/f"{name}.{ending}") as temporary: temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-# %% ../nbs/40_plot.ipynb #018-40_plot
+# %% ../nbs/40_plot.ipynb #016-40_plot
 def table_hash(
     table:dict,   # name -> array, number or text
 ) -> str:         # 16 hexadecimal digits

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core import table_rows, write_table
 from ..methods.scale_study import AGGREGATES, study
 from ..methods.sigma import WEIGHTS
 from ..methods.weak_study import mean_interval
-from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style, write_table
+from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 
 # %% ../../nbs/51_figures.fig1_gaussian_weight.ipynb #005-51_figures-fig1_gaussian_weight
 SCORES = dict(log_density="log-density", score_norm="score norm")
@@ -77,7 +78,7 @@ def make(
     variants = ("log-uniform", "log-uniform, Gaussian weight")
     curves = best_aggregate(stored_study(trainings, out, variants, random_seeds), variants)
     table = {f"{score}, {variant}, seed {seed}": areas[seed] for (variant, score), (_, areas) in curves.items() for seed in range(len(areas))}
-    write_table(Path(out)/"data"/"fig1.csv", dict(epoch=curves[variants[0], "log_density"][0], **table))
+    write_table(table_rows(dict(epoch=curves[variants[0], "log_density"][0], **table)), Path(out)/"data"/"fig1.csv")
     last = {score: [100*curves[variant, score][1][:, -1].mean() for variant in variants] for score in SCORES}
     caption = (f"Best aggregate, micro AUC of raw frame scores, on test labels as in the official code, on {trainings.data_text}, {random_seeds} random seed(s), mean and 95 % interval. At the last epoch, "
                f"with and without the Gaussian weight: log-density {last['log_density'][1]:.1f} and {last['log_density'][0]:.1f}, score norm {last['score_norm'][1]:.1f} and {last['score_norm'][0]:.1f}.")

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core import write_table
 from .fig1_gaussian_weight import SCORES, area_limits, stored_study
 from ..methods.scale_study import AGGREGATES
 from ..methods.sigma import make_sampler
 from ..methods.weak_study import mean_interval
-from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style, write_table
+from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 
 # %% ../../nbs/52_figures.fig2_log_gaussian.ipynb #005-52_figures-fig2_log_gaussian
 SAMPLERS = ("log-uniform", "log-Gaussian")   # compared; variants of the study
@@ -95,7 +96,7 @@ def make(
     "Study if need be, draw and store Figure 2."
     table = compute(stored_study(trainings, out, SAMPLERS, random_seeds))
     flat = [(*key, seed, place, value) for key, (places, values) in table.items() for seed, row in enumerate(values) for place, value in zip(places, row)]
-    write_table(Path(out)/"data"/"fig2.csv", dict(zip(("panel", "variant", "name", "random_seed", "epoch_or_sigma", "value"), zip(*flat))))
+    write_table([dict(zip(("panel", "variant", "name", "random_seed", "epoch_or_sigma", "value"), row)) for row in flat], Path(out)/"data"/"fig2.csv")
     found = claim(table)
     one, two = found["log-uniform, log_density"], found["log-Gaussian, log_density"]
     caption = (f"Log-uniform against log-Gaussian (moments) on {trainings.data_text}, {random_seeds} random seed(s), mean and 95 % interval, micro AUC of raw frame scores. Log-density, last epoch, best aggregate on test "

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import write_table
 from .fig1_gaussian_weight import stored_study
 from .fig2_log_gaussian import SAMPLERS, compute
 from ..methods.weak_study import mean_interval
-from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style, write_table
+from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 
 # %% ../../nbs/53_figures.fig3_score_block.ipynb #005-53_figures-fig3_score_block
 REPORTED = {  # metric -> log-Gaussian (the report, Figure 3), "original" (section 5)
@@ -68,7 +69,7 @@ def make(
     "Study if need be, draw and store Figure 3."
     found = block(compute(stored_study(trainings, out, SAMPLERS, random_seeds)))
     rows = [(metric, variant, seed, *pair) for (metric, variant), values in found.items() for seed, pair in enumerate(zip(*values))]
-    write_table(Path(out)/"data"/"fig3.csv", dict(zip(("metric", "variant", "random_seed", "largest", "last_epoch"), zip(*rows))))
+    write_table([dict(zip(("metric", "variant", "random_seed", "largest", "last_epoch"), row)) for row in rows], Path(out)/"data"/"fig3.csv")
     for variant in SAMPLERS: print(printed(found, variant))
     caption = (f"The report's four numbers (reported, data set unnamed) beside the same metrics on {trainings.data_text}, {random_seeds} random seed(s): micro AUC of raw frame scores, the largest over epochs, chosen on "
                "test labels, with 95 % intervals; dots: last epoch. The data differ, so only the order of samplers can be compared.")

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core import table_rows, write_table
 from ..methods.ddl import Windows, box_mask, draw_noise, pseudo_anomaly
-from ..plot import TWO_COLUMNS, frame_aspect, new_figure, save_figure, show_image, show_map, style, write_table
+from ..plot import TWO_COLUMNS, frame_aspect, new_figure, save_figure, show_image, show_map, style
 from ..score import error_map
 from ..train import epoch_generator
 
@@ -88,7 +89,7 @@ def make(
     "Train if need be, compute, draw and store Figure 4."
     method, run = trainings.get("ddl", 0, anomaly="ddl")
     table = compute(method, trainings.benchmark)
-    write_table(Path(out)/"data"/"fig4.csv", {name: table[name] for name in ("window", "masked_clean_error", "masked_noisy_error", "masked_restored_error")})
+    write_table(table_rows({name: table[name] for name in ("window", "masked_clean_error", "masked_noisy_error", "masked_restored_error")}), Path(out)/"data"/"fig4.csv")
     found = claim(table)
     caption = (f"Training windows of {trainings.data_text}: the error of f(X_A) under the mask is {found['to_clean']:.3f} to the clean frame and {found['to_noisy']:.3f} to the noisy "
                f"one (means of {found['windows']} windows; nearer to the clean frame in {found['share_nearer_to_clean']:.0%} of them).")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..plot import COLOURS, ONE_COLUMN, new_figure, save_figure, style, write_table
+from ..core import table_rows, write_table
+from ..plot import COLOURS, ONE_COLUMN, new_figure, save_figure, style
 from ..train import read_history
 
 # %% ../../nbs/55_figures.fig5_anomaly_weight.ipynb #005-55_figures-fig5_anomaly_weight
@@ -60,7 +61,7 @@ def make(
 ) -> Path:              # the PNG
     "Train if need be, compute, draw and store Figure 5."
     table = compute([trainings.get("ddl", seed, anomaly="ddl")[1] for seed in range(random_seeds)])
-    write_table(Path(out)/"data"/"fig5.csv", dict(epoch=table["epoch"]) | {f"sigma_seed_{k}": values for k, values in enumerate(table["sigma"])})
+    write_table(table_rows(dict(epoch=table["epoch"]) | {f"sigma_seed_{k}": values for k, values in enumerate(table["sigma"])}), Path(out)/"data"/"fig5.csv")
     found = claim(table)
     def span(values, form): return " to ".join(dict.fromkeys((format(min(values), form), format(max(values), form))))
     caption = (f"The anomaly weight while C3DSU trains on {trainings.data_text}, {count(random_seeds)}: starts at 0.5, its highest value is {span(found['peak'], '.2f')} "

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from ..core import table_rows, write_table
 from ..methods.c3dsu import ConvBlock, count_parameters
-from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style, write_table
+from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 
 # %% ../../nbs/56_figures.fig6_conv_block.ipynb #005-56_figures-fig6_conv_block
 @torch.no_grad()
@@ -69,7 +70,7 @@ def make(
     blocks = {"official code: kernels 3, 5, 7": ConvBlock(3, 64), "supplement's text: four 3\u00d73": ConvBlock(3, 64, (3, 3, 3, 3))}
     rows = [(title, y, text, shape) for title, block in blocks.items() for y, row in enumerate(stages(block)) for text, shape in row]
     table = dict(zip(("block", "stage", "operation", "output"), zip(*rows)))
-    write_table(Path(out)/"data"/"fig6.csv", table)
+    write_table(table_rows(table), Path(out)/"data"/"fig6.csv")
     counts = {title: count_parameters(block) for title, block in blocks.items()}
     caption = "The first encoder block of C3DSU (64\u00d764 input, D = 512), read from the module: " + "; ".join(f"{title}, {n:,} parameters" for title, n in counts.items()) + "."
     return save_figure(draw(blocks), out, "fig6", caption, table, parameters=counts, data="none", preset="none", random_seeds=[])

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import write_table
 from ..data.synthetic import read_tracks
-from ..plot import TWO_COLUMNS, frame_aspect, new_figure, save_figure, show_image, show_map, style, write_table
+from ..plot import TWO_COLUMNS, frame_aspect, new_figure, save_figure, show_image, show_map, style
 
 # %% ../../nbs/57_figures.fig7_ped2_cyclist.ipynb #005-57_figures-fig7_ped2_cyclist
 CHOSEN = {("ped2", "cyclist"): ("02", 150, (.46, .63, .61, .83)), ("avenue-part", "skipping"): ("21", 40, (.355, .37, .51, .86))}   # clip, frame, box x0 y0 x1 y1
@@ -97,7 +98,7 @@ def make(
     clip, frame, box = choose_frame(trainings.benchmark, kind)
     table = compute(methods, trainings.benchmark, (clip, frame, box))
     rows:list = [(title, *(float(table[f"{part} {title}"]) for part in ("inside", "outside"))) for title in methods]
-    write_table(Path(out)/"data"/f"{name}.csv", dict(zip(("network", "mean_residual_inside", "mean_residual_outside"), zip(*rows))))
+    write_table([dict(zip(("network", "mean_residual_inside", "mean_residual_outside"), row)) for row in rows], Path(out)/"data"/f"{name}.csv")
     ratio = {title: inside/outside for title, inside, outside in rows}
     caption = (f"{kind} in frame {frame} of test clip {clip} of {trainings.data_text}; the mean residual on the object is "
                + " and ".join(f"{value:.1f} times that of the rest {title}" for title, value in ratio.items()) + ".")

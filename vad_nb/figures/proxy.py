@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from ..core import read_table, write_table
 from ..methods.anomalies import KINDS
 from ..methods.proxy_study import ONCE, STRENGTHS, TRAINED, proxy_study
-from ..methods.truth import read_table, write_table
 from ..methods.weak_study import mean_interval
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
 

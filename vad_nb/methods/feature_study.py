@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import read_table, write_table
 from ..data.benchmarks import Benchmark, load_benchmark
 from ..data.features import ObjectFeatures, frame_maximum, object_features
 from ..data.objects import find_objects
@@ -20,7 +21,6 @@ from ..evaluate import PROTOCOLS, prepare
 from ..metrics import Ranking, auc
 from .mulde import MuldeSettings
 from .mulde_video import MuldeVideo
-from .truth import read_table, write_table
 from ..train import Run
 
 # %% ../../nbs/42_methods.feature_study.ipynb #005-42_methods-feature_study

@@ -18,11 +18,11 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from ..core import choose_device, git_commit, load_preset, preset_name, reduced_precision
+from ..core import choose_device, git_commit, load_preset, preset_name, read_table, reduced_precision, write_table
 from ..data.benchmarks import Benchmark, load_benchmark
 from .anomalies import KINDS
 from .ddl import DDL, DDLSettings, Windows, box_mask
-from .truth import read_table, run_parallel, write_table
+from .truth import run_parallel
 from ..metrics import Ranking, auc
 from ..results import COLUMNS, read_results, record, result_row
 from ..score import Scores, error_map, tile_scores

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core import load_preset, preset_name
+from ..core import load_preset, preset_name, read_table, write_table
 from ..data.benchmarks import load_benchmark
 from ..data.features import calibrate, frame_maximum, object_features
 from ..data.objects import find_objects
@@ -24,7 +24,7 @@ from ..metrics import Ranking, auc, pool_frames
 from .catalog import score_run
 from .mulde import Aggregate, MuldeSettings, all_scales, scale_grid
 from .mulde_video import MuldeVideo
-from .truth import VARIANTS as SAMPLED, read_table, run_parallel, write_table
+from .truth import VARIANTS as SAMPLED, run_parallel
 from .weak_study import mean_interval
 from ..results import record, result_row
 from ..score import smooth
