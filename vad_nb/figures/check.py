@@ -126,7 +126,7 @@ class Check:
     text:str         # what was found
     ok:bool|None = None   # None: could not be compared, and why is in `text`
 
-    def __str__(self): return f"{ {True: 'same   ', False: 'DIFFERS', None: 'not checked'}[self.ok]:12}{self.figure:14}{self.what}: {self.text}"
+    def __str__(self): return f"{ {True: 'same   ', False: 'DIFFERS', None: 'not checked'}[self.ok]:12}{self.figure:17}{self.what}: {self.text}"
 
 def compare(name:str, drawn:bytes, folder) -> Check:
     "A picture drawn now against the stored one."
