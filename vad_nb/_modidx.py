@@ -332,6 +332,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'vad_nb.data.objects.join_parts': ('data.objects.html#join_parts', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.link': ('data.objects.html#link', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.moving_pixels': ('data.objects.html#moving_pixels', 'vad_nb/data/objects.py'),
+                                     'vad_nb.data.objects.objects_of': ('data.objects.html#objects_of', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.overlap': ('data.objects.html#overlap', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.person_heights': ('data.objects.html#person_heights', 'vad_nb/data/objects.py'),
                                      'vad_nb.data.objects.read_deepsort_text': ( 'data.objects.html#read_deepsort_text',

@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['VERSION', 'HEADER', 'Tracks', 'background', 'shadows', 'difference', 'moving_pixels', 'Blob', 'trim', 'blobs',
            'person_heights', 'too_large', 'cut_at_thresholds', 'fills_hull', 'take_off', 'cut_between_heads',
-           'join_parts', 'frame_boxes', 'assign', 'Trail', 'link', 'clip_key', 'stored', 'find_objects', 'draw_boxes',
-           'grey_frames', 'overlap', 'coverage', 'check_boxes', 'read_official_json', 'write_official_json',
-           'read_deepsort_text']
+           'join_parts', 'frame_boxes', 'assign', 'Trail', 'link', 'clip_key', 'stored', 'find_objects', 'objects_of',
+           'draw_boxes', 'grey_frames', 'overlap', 'coverage', 'check_boxes', 'read_official_json',
+           'write_official_json', 'read_deepsort_text']
 
 # %% ../../nbs/13_data.objects.ipynb #002-13_data-objects
-import hashlib, json, re, zipfile
+import hashlib, json, os, re, zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
+from tqdm.auto import tqdm
 
 from ..core import DataError, cache_folder, read_text, write_then_rename
 from .video import Clip
@@ -72,7 +75,8 @@ def shadows(
     "Pixels that are the ground, darkened evenly."
     ratio = (frame.astype(np.float32) + 1)/(ground + 1)
     ratio = cv2.GaussianBlur(ratio/np.median(ratio), (0, 0), 1)
-    dark, tint = ratio.mean(2), np.ptp(ratio, axis=2)
+    r, g, b = cv2.split(ratio)   # numpy is slow over a last axis of three
+    dark, tint = (r + g + b)/np.float32(3), np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)
     mean = cv2.blur(dark, (5, 5))
     texture = np.sqrt(np.maximum(cv2.blur(dark*dark, (5, 5)) - mean*mean, 0))
     return (dark > 0.45) & (dark < 0.95) & (tint < 0.1) & (texture < 0.1)
@@ -83,7 +87,7 @@ def difference(
 ) -> np.ndarray: # float32 (H, W), grey values from 0
     "How far a frame is from the background: the channel that differs most."
     signed = frame.astype(np.float32) - ground
-    distance = np.abs(signed - np.median(signed, axis=(0, 1))).max(2)
+    distance = reduce(np.maximum, cv2.split(np.abs(signed - np.median(signed, axis=(0, 1)))))
     if frame.shape[2] == 3: distance[shadows(frame, ground)] = 0
     return cv2.GaussianBlur(distance, (0, 0), 0.7)
 
@@ -324,6 +328,13 @@ def find_objects(
     return Tracks(**stored(Path(cache or cache_folder()/"frames")/f"{key}-objects.npz", compute))
 
 # %% ../../nbs/13_data.objects.ipynb #045-13_data-objects
+def objects_of(
+    clips,   # of Clip
+) -> list:   # of Tracks, one a clip
+    "The moving objects of several clips, as many clips at a time as there are cores."
+    with ThreadPoolExecutor(os.cpu_count()) as pool: return list(tqdm(pool.map(find_objects, clips), total=len(clips), desc="objects"))
+
+# %% ../../nbs/13_data.objects.ipynb #046-13_data-objects
 def draw_boxes(
     axis,            # of matplotlib
     tracks:Tracks,   # of one frame
@@ -335,7 +346,7 @@ def draw_boxes(
     for track, (x0, y0, x1, y1) in zip(tracks.track, tracks.box*[size[1], size[0], size[1], size[0]]):
         axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, **{"fill": False, "linewidth": 1.2, "edgecolor": f"C{track % 10}", **style}))
 
-# %% ../../nbs/13_data.objects.ipynb #048-13_data-objects
+# %% ../../nbs/13_data.objects.ipynb #049-13_data-objects
 def grey_frames(
     clip:Clip,
 ) -> np.ndarray:     # uint8 (T, H, W)
@@ -343,7 +354,7 @@ def grey_frames(
     if clip.frames.shape[3] == 1: return clip.frames[..., 0]
     return np.stack([cv2.cvtColor(np.asarray(frame), cv2.COLOR_RGB2GRAY) for frame in clip.frames])
 
-# %% ../../nbs/13_data.objects.ipynb #049-13_data-objects
+# %% ../../nbs/13_data.objects.ipynb #050-13_data-objects
 def overlap(
     a,               # (n, 4)
     b,               # (m, 4)
@@ -369,7 +380,7 @@ def coverage(
         counts += (moves & inside).sum(), moves.sum(), inside.sum(), inside.size
     return tuple(counts.tolist())
 
-# %% ../../nbs/13_data.objects.ipynb #055-13_data-objects
+# %% ../../nbs/13_data.objects.ipynb #056-13_data-objects
 def check_boxes(
     file,              # named in the error
     box:np.ndarray,    # (N, 4), shares of width and height
@@ -400,7 +411,7 @@ def read_official_json(
     def tracks(rows): return Tracks([row[0] for row in rows], [row[1] for row in rows], [row[2:6] for row in rows])
     return {name: tracks(rows) for name, rows in clips.items()}
 
-# %% ../../nbs/13_data.objects.ipynb #056-13_data-objects
+# %% ../../nbs/13_data.objects.ipynb #057-13_data-objects
 def write_official_json(
     path,                                # the file to write
     clips:dict,                          # clip name -> Tracks
@@ -416,7 +427,7 @@ def write_official_json(
             whole[pattern.format(clip=name, frame=t + first)] = {str(track): {"box": [round(float(v), 6) for v in box]} for track, box in zip(there.track, there.box)}
     with write_then_rename(path) as temporary: temporary.write_text(json.dumps(whole))
 
-# %% ../../nbs/13_data.objects.ipynb #059-13_data-objects
+# %% ../../nbs/13_data.objects.ipynb #060-13_data-objects
 HEADER = "Frame_Number Person_ID State BB_tl_0 BB_tl_1 BB_br_0 BB_br_1"
 
 def read_deepsort_text(

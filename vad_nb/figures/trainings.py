@@ -67,4 +67,4 @@ class Trainings:
         return self.benchmark.name if self.benchmark.real else "the built-in scene (not real video)"
 
 # %% ../../nbs/50_figures.trainings.ipynb #006-50_figures-trainings
-QUICK = dict(size=(64, 96), width=16, epochs=2, batch_size=5)   # for notebooks: seconds instead of minutes
+QUICK = dict(size=(64, 96), width=16, epochs=1, batch_size=5)   # for notebooks: seconds instead of minutes

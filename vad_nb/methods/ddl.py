@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..core import SettingsError, TrainingError, reduced_precision, seed_everything
 from ..data.benchmarks import Benchmark, load_benchmark
-from ..data.objects import find_objects
+from ..data.objects import objects_of
 from ..data.video import Clip, clip_tensor, frame_tensor, window_indices
 from .anomalies import KINDS
 from .c3dsu import C3DSU, UNet, folded
@@ -118,10 +118,11 @@ class Windows:
         tracks=None,             # clip name -> Tracks; None finds the objects
     ):
         T, rows, ends, boxes, counts, self.names, start = settings.frames, [], [], [], [], [], 0
-        for clip in clips:
-            found = find_objects(clip) if tracks is None else tracks[clip.name]
+        if settings.anomaly == "none": found = [None]*len(clips)
+        else: found = objects_of(clips) if tracks is None else [tracks[clip.name] for clip in clips]
+        for clip, objects in zip(clips, found):
             for window in window_indices(len(clip), T):
-                common = list(found.common(window).values()) if settings.anomaly != "none" else []
+                common:list = list(objects.common(window).values()) if objects else []
                 rows.append(start + window); ends.append((start, start + len(clip) - 1)); boxes += common; counts.append(len(common))
                 self.names.append(f"{clip.name}[{window[0]}:{window[-1] + 1}]")
             start += len(clip)
