@@ -12,7 +12,7 @@ test: .venv/ready             ## exported modules in sync, notebooks clean, ever
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 tests
 
 lab: .venv/ready              ## read and run the notebooks
-	$(BIN)/jupyter lab nbs/index.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 docs: .venv/ready             ## the documentation site, in _docs/site/index.html; reads offline
 	$(BIN)/python docs/build.py _docs/site

@@ -1,4 +1,5 @@
 """README.md from nbs/index.ipynb. `python tests/readme.py` writes it; a test checks that it is up to date."""
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +20,7 @@ def readme() -> str:
     text = "\n".join(line.rstrip() for line in text.splitlines())
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
-    text = text.replace("](../", "](")
+    text = re.sub(r"\]\((?!\w+:|#)(\.\./)?", lambda link: "](" if link[1] else "](nbs/", text)   # links are relative to nbs/ there, to the top here
     return "<!-- Made from nbs/index.ipynb by `make readme`. -->\n\n" + text.strip() + "\n"
 
 

@@ -1,5 +1,6 @@
 """The project as a whole: modules and notebooks in step, the direction of imports, the README, the wheel, and what the package must never do."""
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -51,6 +52,16 @@ def test_notebook_is_clean_and_reads_without_being_run(notebook, tmp_path):
     assert not any(output.output_type == "error" for output in outputs)
     if module_of(notebook):
         assert outputs, "no stored outputs: run nbdev-test --save"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_of_a_notebook_lead_somewhere(notebook):
+    import nbformat
+    cells = nbformat.read(notebook, 4).cells
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    texts += [output.data["text/markdown"] for cell in cells for output in cell.get("outputs", []) if "text/markdown" in output.get("data", {})]
+    links = [link for text in texts for link in re.findall(r"\]\(([^)#\s]+)", text) if not re.match(r"\w+:", link)]
+    assert [link for link in links if not (notebook.parent/link).exists()] == []
 
 
 # the notebooks of the figures and the tutorials share trainings in the cache: one worker runs them one after the other
