@@ -57,18 +57,19 @@ def wait_for(what, seconds, reason):
     pytest.fail(reason)
 
 
-@pytest.mark.xdist_group("trainings")   # the notebook's training lies in the cache by then
-def test_run_all_cells_in_jupyterlab(lab, tmp_path):
+@pytest.mark.xdist_group("trainings")   # the notebooks' training lies in the cache by then
+@pytest.mark.parametrize("tutorial, pictures", [("01_ten_minutes", 5), ("02_your_own_camera", 1), ("03_reading_a_results_table", 2)])
+def test_run_all_cells_in_jupyterlab(lab, tmp_path, tutorial, pictures):
     browser = open_chromium(tmp_path)
     try:
-        browser.get(f"{lab}lab/tree/nbs/tutorials/03_reading_a_results_table.ipynb")
+        browser.get(f"{lab}lab/tree/nbs/tutorials/{tutorial}.ipynb")
         state = lambda: browser.execute_script("if (!window.jupyterapp) return null;" + CELLS)
         wait_for(lambda: (now := state()) and now["ready"] and now["status"] == "idle", 90, "the notebook did not open with a kernel")
         browser.find_element("xpath", "//div[contains(@class, 'lm-MenuBar-itemLabel') and text()='Run']").click()
         wait_for(lambda: browser.find_elements("xpath", "//div[contains(@class, 'lm-Menu-itemLabel') and text()='Run All Cells']"), 20, "no menu")[0].click()
         done = wait_for(lambda: (now := state()) and all(now["count"]) and now["status"] == "idle" and now, 150, f"the notebook did not end: {state()}")
         assert [output for output in done["outputs"] if output["output_type"] == "error"] == []
-        assert sum("image/png" in output.get("data", {}) for output in done["outputs"]) >= 2
+        assert sum("image/png" in output.get("data", {}) for output in done["outputs"]) >= pictures
         assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in done["outputs"]), "no slider"
     finally:
         browser.save_screenshot(str(tmp_path/"lab.png"))
