@@ -210,12 +210,12 @@ def fingerprint(
     return whole.hexdigest()[:16]
 
 # %% ../nbs/00_core.ipynb #041-00_core
-def git_commit() -> str: # short commit of the checkout, "+" when it has changes, "" outside a checkout
+def git_commit() -> str: # short commit of the checkout, "+" when it has changes outside figures/, which commands write; "" outside a checkout
     "The commit this package runs from."
     package = settings_file().parent
     if not (package/".git").exists(): return ""
     def git(*words): return subprocess.run(["git", "-C", package, *words], capture_output=True, text=True).stdout.strip()
-    return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!figures") else "")
 
 def manifest(
     **facts,  # what the caller knows: preset, random seed, device, data fingerprint, ...
