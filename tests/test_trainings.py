@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -50,9 +49,8 @@ def test_a_second_training_in_a_folder_is_refused(held, capsys):
 def test_a_killed_process_holds_no_folder(held):
     os.kill(held[1].pid, signal.SIGKILL)
     held[1].wait()
-    began = time.perf_counter()
-    with Run(held[0]).alone(): pass
-    assert time.perf_counter() - began < 5
+    with Run(held[0]).alone():   # refused if the dead process still held it
+        pass
 
 
 def test_another_training_of_the_same_name_is_not_opened(tmp_path):
