@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from vad_nb.evaluate import evaluate
-from vad_nb.score import Scores
+from vad_nb.evaluation import evaluate
+from vad_nb.scores import Scores
 
 
 def main(frames=1_000_000, videos=400, draws=1000):

@@ -13,7 +13,7 @@ from vad_nb.alarms import Threshold, find_alarms, fit_threshold, intervals, meas
 from vad_nb.cli import main
 from vad_nb.core import DataError, SettingsError
 from vad_nb.data.synthetic import write_scene
-from vad_nb.score import Scores, smooth
+from vad_nb.scores import Scores, smooth
 
 
 def threshold(value, smoothing="none", join=0, causal=False):

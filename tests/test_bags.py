@@ -7,7 +7,7 @@ from scipy.io import savemat
 
 from vad_nb.core import DataError, SettingsError
 from vad_nb.data.bags import (
-    PED2_DRAWS, Bag, WeakBenchmark, convert, expand, load_weak, merge_crops, neighbour_distance, pool_objects, range_labels, read_annotations,
+    PED2_DRAWS, Bag, WeakBenchmark, convert, expand, load_bags, merge_crops, neighbour_distance, pool_objects, range_labels, read_annotations,
     read_bags, read_names, read_numbers, segments, shanghaitech_bags, standardise, synthetic_bags, track_windows)
 from vad_nb.data.objects import Tracks
 
@@ -157,7 +157,7 @@ def test_pooling_and_scaling():
 
 def test_unknown_names_and_draws():
     with pytest.raises(SettingsError, match="synthetic-ws"):
-        load_weak("ucf")
+        load_bags("ucf")
     assert len(set(PED2_DRAWS.values())) == 10
 
 

@@ -15,14 +15,14 @@ from torch import nn
 from vad_nb import core
 from vad_nb.core import DataError, SettingsError, TrainingError
 from vad_nb.data import objects
-from vad_nb.data.bags import Bag, WeakBenchmark, convert, load_weak, range_labels, read_annotations, read_bags, read_list, read_names, read_numbers
+from vad_nb.data.bags import Bag, WeakBenchmark, convert, load_bags, range_labels, read_annotations, read_bags, read_list, read_names, read_numbers
 from vad_nb.data.objects import read_deepsort_text, read_official_json
-from vad_nb.evaluate import evaluate, write_json
+from vad_nb.evaluation import evaluate, write_json
 from vad_nb.methods.catalog import make_method, open_run
 from vad_nb.regions import Boxes, evaluate_boxes, evaluate_maps, truth_from_masks
 from vad_nb.results import read_results
-from vad_nb.score import Scores, read_labels_csv
-from vad_nb.train import History, Run, begin, fit_loop, load_state, load_weights, read_history, save_weights
+from vad_nb.scores import Scores, read_labels_csv
+from vad_nb.training import History, Run, begin, fit_loop, load_state, load_weights, read_history, save_weights
 
 LABELS = {"01": np.array([0, 1, 1]), "02": np.array([0, 0])}
 WHOLE = "video,frame,score\n01,0,0.5\n01,1,0.25\n01,2,1e-3\n02,0,1\n02,1,2\n"

@@ -7,7 +7,7 @@ from vad_nb.core import SettingsError, TrainingError
 from vad_nb.data.objects import Tracks
 from vad_nb.data.video import Clip
 from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows, box_mask, distinction_loss, draw_noise, pixel_distance, pseudo_anomaly
-from vad_nb.train import Run, epoch_generator, fit_loop
+from vad_nb.training import Run, epoch_generator, fit_loop
 
 CPU = torch.device("cpu")
 SMALL = dict(size=(32, 48), width=8, epochs=1, batch_size=4)

@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from vad_nb import evaluate as room
+from vad_nb import evaluation as room
 from vad_nb.core import DataError, SettingsError
-from vad_nb.evaluate import (POOLINGS, PROTOCOLS, Protocol, apply_protocol, compare, evaluate, evaluate_files, floors, frame_difference,
+from vad_nb.evaluation import (POOLINGS, PROTOCOLS, Protocol, apply_protocol, compare, evaluate, evaluate_files, floors, frame_difference,
                              per_video_minmax, prepare, spread, threshold_from_normal)
-from vad_nb.score import Scores, smooth
+from vad_nb.scores import Scores, smooth
 
 PED2_LENGTHS = (180, 180, 150, 180, 150, 180, 180, 180, 120, 150, 180, 180)
 COMPANIONS = ("protocol", "labels:", "random seed", "[", "bootstrap over")

@@ -12,8 +12,8 @@ from vad_nb.data.video import Clip
 from vad_nb.localise import BOX_COLUMNS, evaluate_regions, frame_maps, read_boxes, store_maps, write_boxes
 from vad_nb.methods.catalog import make_method, open_run
 from vad_nb.regions import Boxes
-from vad_nb.score import error_map
-from vad_nb.train import Run
+from vad_nb.scores import error_map
+from vad_nb.training import Run
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,12 @@ from vad_nb.data.bags import convert, read_annotations, read_bags, read_list, re
 from vad_nb.data.benchmarks import doctor, load_benchmark, unpack
 from vad_nb.data.objects import read_deepsort_text, read_official_json, stored
 from vad_nb.data.video import open_clip
-from vad_nb.evaluate import evaluate_files
+from vad_nb.evaluation import evaluate_files
 from vad_nb.methods.catalog import open_run
 from vad_nb.methods.weak_study import read_study
 from vad_nb.results import read_results
-from vad_nb.score import Scores, read_labels_csv
-from vad_nb.train import Run, load_state, load_weights, read_history
+from vad_nb.scores import Scores, read_labels_csv
+from vad_nb.training import Run, load_state, load_weights, read_history
 
 HEARD, LISTENING = [], []
 EVENTS = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect"}

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from vad_nb.core import DataError, SettingsError, VadNbError
-from vad_nb.data.bags import load_weak
+from vad_nb.data.bags import load_bags
 from vad_nb.data.benchmarks import load_benchmark
 from vad_nb.methods.catalog import METHODS, make_method, open_run, score_run
 from vad_nb.methods.mil import HOSTS
 from vad_nb.methods.xel import BANKED
-from vad_nb.train import Run
+from vad_nb.training import Run
 
 QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=2, batch_size=16),
          "mulde": dict(units=(16, 16), epochs=2, batch_size=200, features="pace,width+appearance", window=5, aggregate="gmm3")}
@@ -26,7 +26,7 @@ def name(request):
 @pytest.fixture(scope="module")
 def benchmark(name):
     if name in WEAK:
-        return load_weak("synthetic-ws")
+        return load_bags("synthetic-ws")
     whole = load_benchmark("synthetic")
     return replace(whole, train=whole.train[:1], test=whole.test[:2])
 
@@ -75,7 +75,7 @@ def test_an_empty_benchmark_is_refused(name, benchmark, tmp_path):
 
 
 def test_the_wrong_kind_of_data_is_refused(name, trained, benchmark):
-    other = load_benchmark("synthetic").test[:1] if name in WEAK else load_weak("synthetic-ws").test[:1]
+    other = load_benchmark("synthetic").test[:1] if name in WEAK else load_bags("synthetic-ws").test[:1]
     with pytest.raises(SettingsError, match="synthetic-ws" if name in WEAK else "frames"):
         score_run(trained[1].path, other, "cpu", progress=False)
 

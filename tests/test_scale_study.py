@@ -19,7 +19,7 @@ from vad_nb.methods.feature_study import choose, glide, gliders
 from vad_nb.methods.mulde import Aggregate, MuldeSettings
 from vad_nb.methods.mulde_video import MuldeVideo
 from vad_nb.methods.scale_study import GRID, HYBRIDS, VARIANTS, areas, frame_areas, gain, kept_weights, scale_areas, study
-from vad_nb.train import Run
+from vad_nb.training import Run
 
 QUICK = dict(units="8x8", epochs="6", batch_size="400")
 

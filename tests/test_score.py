@@ -4,9 +4,9 @@ import pytest
 import torch
 from test_broken_files import LABELS, WHOLE
 
-from vad_nb import score
+from vad_nb import scores as room
 from vad_nb.core import DataError, SettingsError
-from vad_nb.score import Scores, error_map, pad_edges, read_labels_csv, smooth, tile_scores
+from vad_nb.scores import Scores, error_map, pad_edges, read_labels_csv, smooth, tile_scores
 
 
 
@@ -28,7 +28,7 @@ def test_tiles_equal_brute_force(shape, shifted):
 
 def test_published_number_of_tiles(monkeypatch):
     counts, pool = [], torch.nn.functional.avg_pool2d
-    monkeypatch.setattr(score.F, "avg_pool2d", lambda x, k: (counts.append(pool(x, k)[0].numel()), pool(x, k))[1])
+    monkeypatch.setattr(room.F, "avg_pool2d", lambda x, k: (counts.append(pool(x, k)[0].numel()), pool(x, k))[1])
     tile_scores(torch.zeros(1, 256, 256))
     assert sorted(counts) == [225, 256]
 
@@ -156,7 +156,7 @@ def test_scores_are_checked_when_made_and_do_not_change_with_their_source():
 
 
 def test_nothing_half_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(score.json, "dumps", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(room.json, "dumps", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError):
         Scores({"a": [1.]}).write_csv(tmp_path / "s.csv")
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []

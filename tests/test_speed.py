@@ -12,7 +12,7 @@ from vad_nb.data.benchmarks import load_benchmark
 from vad_nb.methods.c3dsu import C3DSU, count_macs
 from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows
 from vad_nb.methods.mulde import MuldeSettings, all_scales, make_network, scale_grid
-from vad_nb.score import error_map, tile_scores
+from vad_nb.scores import error_map, tile_scores
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vad_nb.core import DataError, SettingsError, TrainingError
-from vad_nb.train import History, Run, begin, fit_loop, halve_weights, learning_rate_factor, load_state, load_weights, read_history, save_weights
+from vad_nb.training import History, Run, begin, fit_loop, halve_weights, learning_rate_factor, load_state, load_weights, read_history, save_weights
 
 
 class Toy(nn.Module):

@@ -11,11 +11,11 @@ import torch
 from vad_nb.cli import main
 from vad_nb.core import SettingsError
 from vad_nb.figures.trainings import Trainings
-from vad_nb.train import Run, read_history
+from vad_nb.training import Run, read_history
 
 TINY = dict(size=(32, 48), width=8, epochs=1, batch_size=60)
 ASK = f"from vad_nb.figures.trainings import Trainings; import sys; Trainings(sys.argv[1], overrides={TINY}, device='cpu').get(anomaly='none')"
-HOLD = "from vad_nb.train import Run; import sys, time\nwith Run(sys.argv[1]).alone(): print('here', flush=True); time.sleep(600)"
+HOLD = "from vad_nb.training import Run; import sys, time\nwith Run(sys.argv[1]).alone(): print('here', flush=True); time.sleep(600)"
 
 
 def start(code, folder):

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError, SettingsError, write_then_rename
-from .evaluate import Protocol, plain_json, threshold_from_normal, write_json
-from .score import Scores, check_lengths, smooth
+from .evaluation import Protocol, plain_json, threshold_from_normal, write_json
+from .scores import Scores, check_lengths, smooth
 
 # %% ../nbs/25_alarms.ipynb #007-25_alarms
 def held_out(

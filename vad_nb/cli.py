@@ -74,7 +74,7 @@ def run_train(arguments) -> int:
     from vad_nb.data.bags import load_data
     from vad_nb.methods.catalog import check_clips, make_method
     from vad_nb.processes import join, own_folder
-    from vad_nb.train import Run
+    from vad_nb.training import Run
     name = f"{arguments.host}+xel" if arguments.method == "xel" else arguments.method
     method = make_method(name, arguments.preset, settings_of(arguments.set), str(join(arguments.device)))
     benchmark = load_data(arguments.data, arguments.root)
@@ -121,7 +121,7 @@ def make_overlay(run, clips, scores, labels, path, name=None, device=None): # Pa
     from vad_nb.alarms import fit_threshold
     from vad_nb.methods.catalog import open_run
     from vad_nb.overlay import overlay_clip
-    from vad_nb.score import Scores
+    from vad_nb.scores import Scores
     name, normal = name or max(scores.frames, key=lambda one: scores.frames[one].max()), Path(run)/"normal_scores.csv"
     clip = next((clip for clip in clips if clip.name == name), None)
     if clip is None: raise SettingsError(f"--clip {name}: expected one of {', '.join(clip.name for clip in clips)}")
@@ -143,7 +143,7 @@ def run_alarms(arguments) -> int:
     "Write alarms for scored video."
     from vad_nb.alarms import fit_threshold, measure_alarms, write_alarms
     from vad_nb.data.benchmarks import load_benchmark
-    from vad_nb.score import Scores, read_labels_csv
+    from vad_nb.scores import Scores, read_labels_csv
     labels = read_labels_csv(arguments.labels) if arguments.labels else load_benchmark(arguments.data, arguments.root).labels if arguments.data else None
     scores = Scores.read_csv(arguments.scores, labels)
     threshold = fit_threshold(Scores.read_csv(arguments.normal), arguments.quantile, arguments.smoothing, arguments.causal, arguments.join)
@@ -181,10 +181,10 @@ def score_file(arguments) -> int:
 def run_evaluate(arguments) -> int:
     "Print numbers for score files; record them where asked."
     from vad_nb.data.bags import load_data, read_annotations
-    from vad_nb.evaluate import evaluate_files
+    from vad_nb.evaluation import evaluate_files
     from vad_nb.metrics import auc_by_class
     from vad_nb.results import record, result_row
-    from vad_nb.score import Scores, read_labels_csv
+    from vad_nb.scores import Scores, read_labels_csv
     labels = arguments.labels or load_data(arguments.data, arguments.root)
     print(evaluate_files(arguments.scores, labels, arguments.protocol, random_seeds=arguments.same_method, lacking=tuple(arguments.lacking), threshold=arguments.threshold,
                          with_spread=arguments.spread, json_path=arguments.json, roc_path=arguments.plot))
@@ -206,7 +206,7 @@ def print_classes(path, found): # of `auc_by_class`
 def run_regions(arguments) -> int:
     "Print region metrics."
     from vad_nb.data.benchmarks import load_benchmark
-    from vad_nb.evaluate import write_json
+    from vad_nb.evaluation import write_json
     from vad_nb.localise import evaluate_regions
     report = evaluate_regions(arguments.what, load_benchmark(arguments.data, arguments.root), arguments.device)
     print(report)

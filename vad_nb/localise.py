@@ -17,11 +17,11 @@ from tqdm.auto import tqdm
 # %% ../nbs/47_localise.ipynb #003-47_localise
 from .core import DataError, SettingsError, write_then_rename
 from .data.benchmarks import Benchmark, read_npy
-from .evaluate import Report
+from .evaluation import Report
 from .methods.catalog import open_run
 from .regions import Boxes, RegionProtocol, benchmark_truth, evaluate_boxes, evaluate_maps
-from .score import error_map, read_numbers, read_rows
-from .train import Run
+from .scores import error_map, read_numbers, read_rows
+from .training import Run
 
 # %% ../nbs/47_localise.ipynb #008-47_localise
 def frame_maps(

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from .core import SettingsError, write_then_rename
 from .data.video import resize
 from .plot import COLOURS, shade_labels, style
-from .score import error_map
+from .scores import error_map
 
 # %% ../nbs/43_overlay.ipynb #007-43_overlay
 WIDTH, MARGIN, TITLE, CURVE = 304, 12, 24, 150   # pixels: of a picture, between pictures, of a title, height of the curve

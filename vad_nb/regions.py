@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from tqdm.auto import tqdm
 
 from .core import DataError
-from .evaluate import Conditions, Number, Report, labels_hash
+from .evaluation import Conditions, Number, Report, labels_hash
 from .metrics import draw_aucs, interval, pool_frames, video_draws
 
 # %% ../nbs/23_regions.ipynb #008-23_regions

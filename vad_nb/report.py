@@ -19,13 +19,13 @@ from tqdm.auto import tqdm
 from .alarms import fit_threshold
 from .core import SettingsError, write_then_rename
 from .data.video import clip_tensor
-from .evaluate import draw_roc, evaluate
+from .evaluation import draw_roc, evaluate
 from .methods.catalog import open_run, score_run
 from .metrics import Ranking, auc
 from .overlay import overlay_clip, video_tag
 from .plot import COLOURS, TWO_COLUMNS, frame_aspect, new_figure, shade_labels, show_image, show_map, style
-from .score import Scores, error_map
-from .train import Run, read_history
+from .scores import Scores, error_map
+from .training import Run, read_history
 
 # %% ../nbs/49_report.ipynb #007-49_report
 def rank_clips(

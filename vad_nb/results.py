@@ -10,8 +10,8 @@ import csv, io
 from pathlib import Path
 
 from .core import DataError, read_text, write_then_rename
-from .evaluate import Protocol, evaluate
-from .score import Scores
+from .evaluation import Protocol, evaluate
+from .scores import Scores
 
 # %% ../nbs/24_results.ipynb #005-24_results
 FACTS = ("method", "variant", "data", "real", "preset", "random_seed", "epochs", "device", "seconds")

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 from .core import DataError, SettingsError, fingerprint
 from .data.video import container_fps, resize, video_frames
 from .methods.catalog import open_run, provenance
-from .score import Scores, pad_edges
-from .train import Run
+from .scores import Scores, pad_edges
+from .training import Run
 
 # %% ../nbs/46_stream.ipynb #005-46_stream
 def read_ahead(

@@ -16,7 +16,7 @@ from .core import OutOfTime, SettingsError, choose_device, sections
 from .figures.trainings import Trainings
 from .methods.catalog import open_run, score_run
 from .results import read_results, record, result_row
-from .train import halve_weights
+from .training import halve_weights
 
 # %% ../nbs/61_sweep.ipynb #005-61_sweep
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from .harness import race
 from ..core import load_preset, reduced_precision, seed_everything
 from ..data.bags import Bag
 from ..methods.mil import Videos, draw_batches, two_means
-from ..methods.weak_study import Variant, load_weak, train_row
+from ..methods.weak_study import Variant, load_bags, train_row
 from ..methods.xel import BankObjective, MILBankSettings, SRFBankSettings, margin_at
-from ..train import epoch_generator
+from ..training import epoch_generator
 
 # %% ../../nbs/71_benchmarks.xel.ipynb #004-71_benchmarks-xel
 def sized_bags(
@@ -159,7 +159,7 @@ def batch_cost(
     "SRF with the bank in batches of several sizes."
     found = []
     for size, rate in zip(sizes, learning_rates):
-        rows = [train_row(Variant("srf", "both", "epoch"), load_weak("synthetic-ws", random_seed=seed), seed, overrides=dict(batch_size=size, epochs=epochs, learning_rate=rate)) for seed in random_seeds]
+        rows = [train_row(Variant("srf", "both", "epoch"), load_bags("synthetic-ws", random_seed=seed), seed, overrides=dict(batch_size=size, epochs=epochs, learning_rate=rate)) for seed in random_seeds]
         found.append(dict(batch=size, learning_rate=rate, auc=[round(float(row["auc"]), 4) for row in rows], seconds=float(np.median([row["seconds"] for row in rows]))))
     return found
 

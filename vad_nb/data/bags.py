@@ -7,7 +7,7 @@ __all__ = ['FRAMES', 'PICKLED', 'WINDOW', 'GROUPS', 'RAW', 'BAGS_VERSION', 'PED2
            'expand', 'segments', 'read_numbers', 'convert', 'merge_crops', 'read_crop_files', 'crop_groups',
            'read_list', 'read_bags', 'missing', 'read_annotations', 'range_labels', 'read_names', 'synthetic_bags',
            'track_windows', 'neighbour_distance', 'pool_objects', 'standardise', 'neighbours', 'track_bags',
-           'shanghaitech_bags', 'object_windows', 'ped2_bags', 'load_weak', 'load_data']
+           'shanghaitech_bags', 'object_windows', 'ped2_bags', 'load_bags', 'load_data']
 
 # %% ../../nbs/16_data.bags.ipynb #002-16_data-bags
 import csv, re
@@ -491,7 +491,7 @@ def ped2_bags(
 # %% ../../nbs/16_data.bags.ipynb #050-16_data-bags
 WEAK_SETS:dict = {"synthetic-ws": None, "shanghaitech-ws": "shanghaitech_ws", "ped2-ws": "ped2"}   # name -> folder inside VAD_NB_DATA
 
-def load_weak(
+def load_bags(
     name:str,           # a key of WEAK_SETS; with -DIFFICULTY or -DRAW behind it where there is one
     root=None,          # its folder; None: the one inside VAD_NB_DATA
     random_seed:int=0,  # of made-up bags
@@ -508,4 +508,4 @@ def load_weak(
 
 def load_data(name:str, root=None): # a Benchmark or a WeakBenchmark
     "Any benchmark by name."
-    return load_weak(name, root) if re.match("|".join(WEAK_SETS), name) else load_benchmark(name, root)
+    return load_bags(name, root) if re.match("|".join(WEAK_SETS), name) else load_benchmark(name, root)

@@ -14,8 +14,8 @@ import torch
 from ..core import table_rows, write_table
 from ..methods.ddl import Windows, box_mask, draw_noise, pseudo_anomaly
 from ..plot import TWO_COLUMNS, frame_aspect, new_figure, save_figure, show_image, show_map, style
-from ..score import error_map
-from ..train import epoch_generator
+from ..scores import error_map
+from ..training import epoch_generator
 
 # %% ../../nbs/54_figures.fig4_training_effects.ipynb #005-54_figures-fig4_training_effects
 @torch.no_grad()

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import table_rows, write_table
 from ..plot import COLOURS, ONE_COLUMN, new_figure, save_figure, style
-from ..train import read_history
+from ..training import read_history
 
 # %% ../../nbs/55_figures.fig5_anomaly_weight.ipynb #005-55_figures-fig5_anomaly_weight
 def compute(

@@ -13,7 +13,7 @@ from ..core import SettingsError, cache_folder, fingerprint, settings_file
 from ..data import synthetic
 from ..data.bags import load_data
 from ..methods.catalog import make_method, open_run
-from ..train import Run
+from ..training import Run
 
 # %% ../../nbs/50_figures.trainings.ipynb #004-50_figures-trainings
 class Trainings:

@@ -17,7 +17,7 @@ from scipy.integrate import trapezoid
 from scipy.io import loadmat
 
 from ..core import DataError, write_then_rename
-from ..evaluate import text_table
+from ..evaluation import text_table
 from ..methods.mil import HOSTS, Head, Videos
 from ..methods.weak_study import MAIN, RATES, SWEEP, Variant, mean_interval, paired, read_study, study, values_of
 from ..methods.xel import MARGINS, BankSettings, hardest_clips

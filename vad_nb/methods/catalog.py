@@ -19,8 +19,8 @@ from .mil import HOSTS
 from .mulde_video import MuldeVideo
 from .xel import BANKED
 from ..processes import gather, share
-from ..score import Scores
-from ..train import Run
+from ..scores import Scores
+from ..training import Run
 
 # %% ../../nbs/39_methods.catalog.ipynb #005-39_methods-catalog
 METHODS:dict = {"ddl": DDL, "mulde": MuldeVideo, **HOSTS, **BANKED}

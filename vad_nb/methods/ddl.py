@@ -23,8 +23,8 @@ from ..data.objects import objects_of
 from ..data.video import Clip, clip_tensor, frame_tensor, window_indices
 from .anomalies import KINDS
 from .c3dsu import C3DSU, UNet, folded
-from ..score import error_map, pad_edges, tile_scores
-from ..train import Run, begin, epoch_generator, fit_loop, load_weights, save_weights
+from ..scores import error_map, pad_edges, tile_scores
+from ..training import Run, begin, epoch_generator, fit_loop, load_weights, save_weights
 
 # %% ../../nbs/31_methods.ddl.ipynb #005-31_methods-ddl
 def box_mask(

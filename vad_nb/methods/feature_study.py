@@ -17,11 +17,11 @@ from ..core import read_table, write_table
 from ..data.benchmarks import Benchmark, load_benchmark
 from ..data.features import ObjectFeatures, frame_maximum, object_features
 from ..data.objects import find_objects
-from ..evaluate import PROTOCOLS, prepare
+from ..evaluation import PROTOCOLS, prepare
 from ..metrics import Ranking, auc
 from .mulde import MuldeSettings
 from .mulde_video import MuldeVideo
-from ..train import Run
+from ..training import Run
 
 # %% ../../nbs/42_methods.feature_study.ipynb #005-42_methods-feature_study
 def glide(

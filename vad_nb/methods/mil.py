@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..core import SettingsError, TrainingError, seed_everything
 from ..data.bags import Bag, WeakBenchmark, expand
-from ..train import Run, begin, fit_loop, load_weights, save_weights
+from ..training import Run, begin, fit_loop, load_weights, save_weights
 
 # %% ../../nbs/34_methods.mil.ipynb #005-34_methods-mil
 class Head(nn.Module):

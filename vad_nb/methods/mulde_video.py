@@ -21,7 +21,7 @@ from ..data.features import FEATURES, ObjectFeatures, frame_maximum, height_line
 from ..data.objects import find_objects
 from ..data.video import Clip
 from .mulde import Aggregate, MuldeObjective, MuldeSettings, all_scales, make_network, scale_grid
-from ..train import Run, begin, fit_loop, load_weights, save_weights
+from ..training import Run, begin, fit_loop, load_weights, save_weights
 
 # %% ../../nbs/37_methods.mulde_video.ipynb #005-37_methods-mulde_video
 COMPONENTS = 16

@@ -25,8 +25,8 @@ from .ddl import DDL, DDLSettings, Windows, box_mask
 from .truth import run_parallel
 from ..metrics import Ranking, auc
 from ..results import COLUMNS, read_results, record, result_row
-from ..score import Scores, error_map, tile_scores
-from ..train import Run, epoch_generator, read_history
+from ..scores import Scores, error_map, tile_scores
+from ..training import Run, epoch_generator, read_history
 
 # %% ../../nbs/44_methods.proxy_study.ipynb #005-44_methods-proxy_study
 SETTINGS:dict = dict(width=16, batch_size=2, epochs=1, form="ratio_of_norms")   # in place of the preset's

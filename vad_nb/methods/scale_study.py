@@ -27,8 +27,8 @@ from .mulde_video import MuldeVideo
 from .truth import VARIANTS as SAMPLED, run_parallel
 from .weak_study import mean_interval
 from ..results import record, result_row
-from ..score import smooth
-from ..train import Run, load_state, read_history
+from ..scores import smooth
+from ..training import Run, load_state, read_history
 
 # %% ../../nbs/48_methods.scale_study.ipynb #005-48_methods-scale_study
 VARIANTS = {**SAMPLED, "log-Gaussian, linear": dict(sampler="log-gaussian-linear"), "log-Gaussian, log": dict(sampler="log-gaussian-log"),

@@ -16,11 +16,11 @@ from scipy import stats
 from tqdm.auto import tqdm
 
 from ..core import DataError, git_commit, load_preset, read_text, write_then_rename
-from ..data.bags import PED2_DRAWS, WeakBenchmark, load_weak
+from ..data.bags import PED2_DRAWS, WeakBenchmark, load_bags
 from .mil import HOSTS
 from .xel import BANKED
 from ..metrics import Ranking, auc, pool_frames, threshold_counts, tpr_at_fpr
-from ..train import Run
+from ..training import Run
 
 # %% ../../nbs/41_methods.weak_study.ipynb #004-41_methods-weak_study
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def study(
     loaded = None
     for seed, name, variant in (bar := tqdm(todo, desc="study")):
         bar.set_postfix_str(f"{name} {variant.host} {variant.losses} {variant.update} {seed}")
-        if loaded != (name, seed): loaded, benchmark = (name, seed), load_weak(f"{name}-{seed}" if name == "ped2-ws" else name, (roots or {}).get(name), seed)
+        if loaded != (name, seed): loaded, benchmark = (name, seed), load_bags(f"{name}-{seed}" if name == "ped2-ws" else name, (roots or {}).get(name), seed)
         rows.append(train_row(variant, benchmark, seed, preset, {**DATA.get(name, {}), **(overrides or {})}) | {"data": name})
         write_study(path, rows)
     return read_study(path)
