@@ -4,22 +4,22 @@
 
 # %% auto #0
 __all__ = ['QUANTILES', 'FEATURES', 'VERSION', 'flow_frames', 'quantiles', 'motion_features', 'orientation_descriptor',
-           'ObjectFeatures', 'measure', 'object_features', 'track_mean', 'height_line', 'relative_width',
+           'ObjectFeatures', 'measure', 'object_features', 'features_of', 'track_mean', 'height_line', 'relative_width',
            'nearest_distance', 'calibrate', 'frame_maximum']
 
 # %% ../../nbs/14_data.features.ipynb #002-14_data-features
-import hashlib
+import hashlib, os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from scipy.ndimage import uniform_filter1d
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
+from tqdm.auto import tqdm
 
 from ..core import DataError, cache_folder
-from .objects import Tracks, background, clip_key, difference, grey_frames, stored
+from .objects import Tracks, clip_key, difference, find_objects, grey_frames, ground_of, stored
 from .video import Clip
 
 # %% ../../nbs/14_data.features.ipynb #007-14_data-features
@@ -102,11 +102,12 @@ FEATURES = dict(flow=5, quarters=4, slowest=1, velocity=2, direction=8, spread=2
 def measure(
     clip:Clip,
     tracks:Tracks,
+    cache:Path=None,# of the background; None takes the project's cache folder
 ) -> dict:          # name -> float32 (N, d)
     "All features of all objects."
     grey, length = grey_frames(clip), len(clip)
     height, width = grey.shape[1:]
-    ground = background(clip.frames[np.linspace(0, length - 1, min(length, 200)).astype(int)])
+    ground = ground_of(clip, cache)
     rows:dict = {name: [] for name in FEATURES if name != "appearance"}
     pictures = []
     for t, flow in enumerate(flow_frames(grey)):
@@ -133,8 +134,17 @@ def object_features(
     if len(tracks) and tracks.frame[-1] >= len(clip): raise DataError(clip.name, f"tracks of {len(clip)} frames", f"frame {tracks.frame[-1]}")
     boxes = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in (tracks.frame, tracks.track, tracks.box))).hexdigest()
     key = clip_key(clip, "features", VERSION, boxes)
-    values = stored(Path(cache or cache_folder()/"frames")/f"{key}-features.npz", lambda: measure(clip, tracks))
+    values = stored(Path(cache or cache_folder()/"frames")/f"{key}-features.npz", lambda: measure(clip, tracks, cache))
     return ObjectFeatures(tracks.frame, tracks.track, values, len(clip))
+
+# %% ../../nbs/14_data.features.ipynb #021b-14_data-features
+def features_of(
+    clips,   # of Clip
+) -> list:   # of ObjectFeatures, one a clip
+    "Objects found and measured in several clips, as many clips at a time as there are cores."
+    def both(clip): return object_features(clip, find_objects(clip))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(tqdm(pool.map(both, clips), total=len(clips), desc="object features"))
 
 # %% ../../nbs/14_data.features.ipynb #025-14_data-features
 def track_mean(
@@ -179,6 +189,8 @@ def nearest_distance(
     dimensions:int=32,# principal components kept
 ) -> np.ndarray:      # (M,)
     "Euclidean distance to the nearest training object."
+    from sklearn.decomposition import PCA           # half a second to import, and only needed here
+    from sklearn.neighbors import NearestNeighbors
     reduce = PCA(min(dimensions, *train.shape), random_state=0).fit(train)
     train, values = reduce.transform(train), reduce.transform(values)
     if own is None: return NearestNeighbors(n_neighbors=1).fit(train).kneighbors(values)[0][:, 0]

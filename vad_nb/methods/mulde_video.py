@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core import SettingsError, TrainingError, reduced_precision, seed_everything
 from ..data.benchmarks import Benchmark
-from ..data.features import FEATURES, ObjectFeatures, frame_maximum, height_line, object_features, track_mean
+from ..data.features import FEATURES, ObjectFeatures, frame_maximum, features_of, height_line, object_features, track_mean
 from ..data.objects import find_objects
 from ..data.video import Clip
 from .mulde import Aggregate, MuldeObjective, MuldeSettings, all_scales, make_network, scale_grid
@@ -160,7 +160,7 @@ class MuldeVideo:
         s = self.settings
         begin(run, dict(method="mulde", settings=asdict(s), preset=preset, random_seed=random_seed, data=benchmark.name,
                         real=benchmark.real, data_fingerprint=benchmark.fingerprint), resume)
-        features = [object_features(clip, find_objects(clip)) for clip in benchmark.train]
+        features = features_of(benchmark.train)
         if sum(map(len, features)) < 2: raise TrainingError(f"no moving objects in {len(features)} training clips: expected at least two")
         seed_everything(random_seed)
         self.model = MuldeModel(s)
