@@ -76,3 +76,11 @@ def test_settings_ini_and_pyproject_agree():
     assert default["tst_flags"].split() == nbdev["tst_flags"]
     assert project["project"]["requires-python"] == f">={default['min_python']}"
     assert default["license"] == project["project"]["license"]
+
+
+def test_an_error_of_another_process_arrives_whole():
+    import pickle
+    for kind in (core.DataError, core.WriteError):
+        error = kind("a.csv", "numbers", "words", "mend it")
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.found) == (kind, str(error), "words")

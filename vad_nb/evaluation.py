@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from .core import DataError, SettingsError, write_then_rename
@@ -243,7 +243,7 @@ def evaluate(
     random_seed:int=0,      # of the draws and the random floor
     progress:bool=True,     # show a progress bar
 ) -> Report:
-    "Scores under a protocol, with intervals and floors."
+    "Scores under a protocol, with intervals and floors: `evaluate(scores, ped2.labels, label_source=ped2.label_source)`."
     seeds, protocol = list(scores) if isinstance(scores, (list, tuple)) else [scores], choose_protocol(protocol)
     if threshold is not None: protocol = replace(protocol, threshold=float(threshold))
     fps = {name: clips[name].fps for name in labels} if clips else None
@@ -264,7 +264,7 @@ def evaluate(
     for name in each[0]:
         runs = np.array([one[name] for one in each])                       # (random seeds, 1 + draws)
         values, kept[name] = runs[:, 0], runs[:, 1:].mean(0)
-        over_seeds = tuple(values.mean() + stats.t.ppf((.025, .975), len(values) - 1)*values.std(ddof=1)/len(values)**.5) if len(values) > 1 else None
+        over_seeds = tuple(values.mean() + stdtrit(len(values) - 1, (.025, .975))*values.std(ddof=1)/len(values)**.5) if len(values) > 1 else None
         numbers[name] = Number(name, float(values.mean()), *interval(kept[name]), conditions, {one: values[name] for one, values in floor.items() if name in values}, over_seeds)
     return Report(method, numbers, conditions, (*dict.fromkeys(note for one in known for note in one.get("read_as", ())), *report_notes(prepared[0], numbers, conditions)), tuple(known), kept)
 
@@ -325,7 +325,7 @@ def compare(
     first:Report,
     second:Report,
 ) -> Comparison:
-    "Second minus first, with the interval of the difference over the same draws of videos."
+    "Second minus first, with the interval of the difference over the same draws of videos: `compare(report, other_report)`."
     one, two = first.conditions, second.conditions
     def common(known): return replace(known, random_seeds=(), real=None, protocol=replace(known.protocol, selection=""))
     if common(one) != common(two): raise SettingsError("paired comparison: expected two reports with the same labels, protocol and draws, found different ones")
@@ -378,7 +378,7 @@ def spread(
     trim:tuple=(0, 0),     # frames that no name drops and the method has no scores for
     **settings,            # as for evaluate: label_source, real, clips, draws, ...
 ) -> Spread:
-    "The headline of every protocol for one set of scores."
+    "The headline of every protocol for one set of scores: `spread(scores, ped2.labels, label_source=ped2.label_source)`."
     protocols = spread_protocols(len({scene_of(name) for name in labels}) > 1, trim)
     protocols = [protocol for protocol in protocols if min(map(len, labels.values())) > sum(protocol.trim)]
     with warnings.catch_warnings():

@@ -11,30 +11,36 @@ __all__ = ['error_map', 'tile_scores', 'pad_edges', 'smooth', 'read_rows', 'read
 import csv, hashlib, json, math, re, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
-from torch import Tensor
 
 from .core import DataError, SettingsError, write_then_rename
 
+# a csv file of scores is read and evaluated without torch, which takes two seconds to import
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
 # %% ../nbs/21_scores.ipynb #005-21_scores
 def error_map(
-    clean:Tensor,  # $X^t$, middle frames, (B, C, H, W) in [0, 1]
-    recon:Tensor,  # $f(X)$, what the network made of them, (B, C, H, W)
-) -> Tensor:       # $e_p$, (B, H, W)
+    clean:"Tensor",  # $X^t$, middle frames, (B, C, H, W) in [0, 1]
+    recon:"Tensor",  # $f(X)$, what the network made of them, (B, C, H, W)
+) -> "Tensor":       # $e_p$, (B, H, W)
     "Length of the colour difference at every pixel over the root of three (official DDL code, scoring)."
+    import torch
     return torch.linalg.vector_norm(clean - recon, dim=1)/math.sqrt(3)
 
 # %% ../nbs/21_scores.ipynb #012-21_scores
 def tile_scores(
-    error:Tensor,        # $e_p$, (B, H, W)
+    error:"Tensor",        # $e_p$, (B, H, W)
     tile:int=16,         # side of a tile in pixels
     shifted:bool=True,   # also the tiling shifted by half a tile, as the official code does and the paper does not
-) -> Tensor:             # $s$, (B,)
+) -> "Tensor":             # $s$, (B,)
     "Largest mean error over tiles (Lappas et al. 2024, scoring; official code, two tilings)."
+    import torch
+    from torch.nn import functional as F
     _, height, width = error.shape
     if min(height, width) < tile: raise SettingsError(f"tile {tile}: expected maps of at least {tile}x{tile} pixels, found {height}x{width}")
     starts = {(top, left) for top in (0, height % tile) for left in (0, width % tile)}
@@ -206,7 +212,7 @@ def one_column(
 # %% ../nbs/21_scores.ipynb #036-21_scores
 @dataclass(frozen=True)
 class Scores:
-    "One anomaly score for each frame of each clip, larger is stranger."
+    "One anomaly score for each frame of each clip, larger is stranger: `Scores.read_csv(\"scores.csv\")`."
     frames:dict                                   # clip -> (T,) float64
     provenance:dict = field(default_factory=dict) # method, preset, random_seed, data, real, ...: what the maker knows
 
@@ -272,5 +278,5 @@ def read_provenance(
 def read_labels_csv(
     path,   # csv file with the columns video,frame,label
 ) -> dict:  # clip -> (T,) uint8, 1 is abnormal
-    "Read frame labels strictly."
+    "Read frame labels strictly: `read_labels_csv(\"labels.csv\")`."
     return {name: values.astype(np.uint8) for name, values in read_table(path, "label")[0].items()}

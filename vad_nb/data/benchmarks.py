@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PED2', 'AVENUE', 'UCSD_LABELS', 'EXPECTED', 'SPLITS', 'UCSD_INSIDE', 'AVENUE_INSIDE', 'INSIDE', 'MASKS',
-           'LABEL_FILES', 'SETS', 'UCSD', 'AVENUE_URL', 'ARCHIVES', 'MENDS', 'by_number', 'Expected', 'Layout',
-           'clip_name', 'split_clips', 'find_layout', 'parse_gt_frames', 'from_ranges', 'read_mat', 'read_npy',
-           'to_labels', 'mat_labels', 'read_masks', 'mask_facts', 'mask_source', 'label_file', 'frame_mask_labels',
-           'read_labels', 'Benchmark', 'frame_size', 'fit_masks', 'Finding', 'Findings', 'open_clips', 'choose_labels',
-           'inspect', 'check_labels', 'find_root', 'synthetic_root', 'load_benchmark', 'DoctorReport', 'doctor',
-           'compare_labels', 'compare_masks', 'check_member', 'unpack', 'download']
+           'LABEL_FILES', 'UCSD', 'AVENUE_URL', 'ARCHIVES', 'MENDS', 'by_number', 'Expected', 'Layout', 'clip_name',
+           'split_clips', 'find_layout', 'parse_gt_frames', 'from_ranges', 'read_mat', 'read_npy', 'to_labels',
+           'mat_labels', 'read_masks', 'mask_facts', 'mask_source', 'label_file', 'frame_mask_labels', 'read_labels',
+           'Benchmark', 'frame_size', 'fit_masks', 'Finding', 'Findings', 'open_clips', 'choose_labels', 'inspect',
+           'check_labels', 'find_root', 'synthetic_root', 'load_benchmark', 'DoctorReport', 'doctor', 'compare_labels',
+           'compare_masks', 'check_member', 'unpack', 'download']
 
 # %% ../../nbs/12_data.benchmarks.ipynb #002-12_data-benchmarks
 import contextlib, functools, hashlib, re, shutil, tarfile, zipfile
@@ -423,11 +423,9 @@ def check_labels(source, path, truth, known, findings):
     findings.check("clips with one class only", path, len(one_class), known.one_class.get(source))
 
 # %% ../../nbs/12_data.benchmarks.ipynb #053-12_data-benchmarks
-SETS = (*EXPECTED, "folder")
-
 def find_root(name, root) -> Path:
     "The folder that was named, or the one of VAD_NB_DATA."
-    if name not in SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(SETS)}")
+    if name not in core.FRAME_SETS: raise SettingsError(f"data {name!r}: expected one of {', '.join(core.FRAME_SETS)}")
     if root is not None: return Path(root).expanduser()
     if name == "synthetic": return synthetic_root()
     if name == "folder" or core.data_folder() is None:
@@ -450,7 +448,7 @@ def load_benchmark(
     labels:str=None,    # label source; None takes the set's own
     size:tuple=None,    # (height, width) to keep frames in
 ) -> Benchmark:
-    "A benchmark whose every count was checked; what is broken or incomplete is refused."
+    "A benchmark whose every count was checked; what is broken or incomplete is refused: `load_benchmark(\"ped2\", \"/data/ped2\")`."
     root = find_root(name, root)
     if name != "folder": return inspect(name, root, labels, size, EXPECTED.get(name), Findings(strict=True))
     sources = {root.stem: root} if root.is_file() else {root.name: root} if root.is_dir() and visible(root, IMAGES) else clip_sources(root)

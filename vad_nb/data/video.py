@@ -12,12 +12,16 @@ __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'frame_fi
 import hashlib, json, math, re, time, warnings, zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 
 from ..core import DataError, WriteError, cache_folder, fingerprint, write_then_rename
+
+# a data set is read and checked without torch, which takes two seconds to import
+if TYPE_CHECKING:
+    import torch
 
 # %% ../../nbs/10_data.video.ipynb #009-10_data-video
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
@@ -266,8 +270,9 @@ def frame_tensor(
     frame,             # uint8 (H, W) or (H, W, C)
     size:tuple=None,   # (height, width)
     channels:int=3,    # 3: red, green, blue; 1: luminance
-) -> torch.Tensor:     # uint8 (channels, height, width), a copy
+) -> "torch.Tensor":     # uint8 (channels, height, width), a copy
     "One frame, resized, channels first."
+    import torch
     frame = resize(np.asarray(frame), size)
     if frame.ndim == 2: frame = frame[..., None]  # resizing drops a channel axis of length 1
     if channels == 1 and frame.shape[2] == 3: frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
@@ -278,8 +283,9 @@ def clip_tensor(
     clip:Clip,
     size:tuple=None,   # (height, width)
     channels:int=3,    # 3: red, green, blue; 1: luminance
-) -> torch.Tensor:     # uint8 (T, channels, height, width), a copy
+) -> "torch.Tensor":     # uint8 (T, channels, height, width), a copy
     "All frames of a clip, resized, channels first."
+    import torch
     return torch.stack([frame_tensor(frame, size, channels) for frame in clip.frames])
 
 # %% ../../nbs/10_data.video.ipynb #048-10_data-video

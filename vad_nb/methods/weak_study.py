@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from ..core import DataError, git_commit, load_preset, read_text, write_then_rename
@@ -126,7 +126,7 @@ def mean_interval(values) -> tuple: # mean, low, high
     "Mean with a 95 % t interval."
     values = np.asarray(list(values), float)
     if not len(values): return np.nan, np.nan, np.nan
-    half = stats.t.ppf(.975, len(values) - 1)*values.std(ddof=1)/len(values)**.5 if len(values) > 1 else np.nan
+    half = stdtrit(len(values) - 1, .975)*values.std(ddof=1)/len(values)**.5 if len(values) > 1 else np.nan
     return values.mean(), values.mean() - half, values.mean() + half
 
 def paired(
