@@ -197,3 +197,29 @@ def test_grey_clips_train_three_channels():
     windows = Windows([a_clip(5, channels=1)], DDLSettings(**SMALL), CPU, {"a": one_object(range(5))})
     x = windows.clean(torch.arange(2))
     assert x.shape == (2, 3, 3, 32, 48) and torch.equal(x[:, 0], x[:, 2])
+
+
+def test_grey_learns_and_scores_luminance_alone(tmp_path):
+    """Colour that leaves the luminance as it is changes nothing where `grey` is set, and something where it is not."""
+    import cv2
+    from vad_nb.data.video import clip_tensor
+    clip = a_clip(6)
+    grey = Clip("a", np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None] for frame in clip.frames]), 25.0)
+    settings = DDLSettings(**SMALL, grey=True)
+    one, other = (Windows([each], settings, CPU, {"a": one_object(range(6))}) for each in (clip, grey))
+    assert torch.equal(one.frames, other.frames) and one.frames.shape[1] == 1
+    method = DDL(settings)
+    torch.manual_seed(0)
+    method.objective = DDLObjective(settings).eval()
+    assert np.array_equal(method.score(clip), method.score(grey))
+    coloured = DDL(DDLSettings(**SMALL))
+    coloured.objective = method.objective
+    assert not np.array_equal(coloured.score(clip), coloured.score(grey))
+    assert torch.equal(clip_tensor(clip, (32, 48), 1), one.frames)
+
+
+def test_an_epoch_of_some_windows_draws_them_anew(tmp_path):
+    settings = DDLSettings(**dict(SMALL, epochs=3, batch_size=1), windows=5)
+    method = DDL(settings)
+    assert method.steps(type("Data", (), {"train": [a_clip(12)]})) == 15
+    assert DDL(DDLSettings(**SMALL)).steps(type("Data", (), {"train": [a_clip(12)]})) == 3   # all ten, in batches of four

@@ -102,6 +102,8 @@ class DDLSettings:
     form:str = "per_pixel"             # of the distinction loss; or ratio_of_norms
     distinction:float = 0.01           # lambda in L_recon + lambda L_dist
     epochs:int = 10
+    grey:bool = False                  # luminance alone, as a grey camera has it; published: the video as it is
+    windows:int = 0                    # of an epoch, drawn anew for each; 0 is as published: all
     batch_size:int = 10
     learning_rate:float = 0.01         # of the network and of l
     schedule:str = "step"              # or cosine
@@ -127,7 +129,8 @@ class Windows:
                 self.names.append(f"{clip.name}[{window[0]}:{window[-1] + 1}]")
             start += len(clip)
         if not rows: raise TrainingError(f"no window of {T} frames in {len(clips)} training clips: expected at least one clip of {T} frames")
-        self.frames = torch.cat([clip_tensor(clip, settings.size, channels=clip.frames.shape[-1]) for clip in clips]).to(device)   # (N, C, H, W) bytes
+        def channels(clip): return 1 if settings.grey else clip.frames.shape[-1]
+        self.frames = torch.cat([clip_tensor(clip, settings.size, channels(clip)) for clip in clips]).to(device)   # (N, C, H, W) bytes
         self.rows, self.ends = torch.as_tensor(np.stack(rows), device=device), torch.as_tensor(ends, device=device)    # (windows, T); first and last frame of the clip, (windows, 2)
         self.boxes = torch.as_tensor(np.array(boxes or np.zeros((1, T, 4))), dtype=torch.float32, device=device)       # (K, T, 4)
         self.counts = torch.as_tensor(counts, device=device)
@@ -218,6 +221,14 @@ class DDL:
             if side % 16: raise SettingsError(f"size {'x'.join(map(str, settings.size))}: expected multiples of 16, since the network halves four times")
         self.settings, self.device, self.prepared, self.compile = settings, torch.device(device), (None, None), False
 
+    def steps(self,
+        benchmark:Benchmark,
+    ) -> int:
+        "How many steps a training takes."
+        s = self.settings
+        windows = sum(max(0, len(clip) - s.frames + 1) for clip in benchmark.train)
+        return s.epochs*math.ceil(min(windows, s.windows or windows)/s.batch_size)
+
     def fit(self,
         benchmark:Benchmark,
         run:Run,               # its folder receives everything
@@ -232,7 +243,9 @@ class DDL:
         seed_everything(random_seed)
         windows = Windows(benchmark.train, self.settings, self.device, tracks)
         objective = DDLObjective(self.settings, windows).to(self.device, memory_format=torch.channels_last)   # type: ignore[call-overload]
-        def batches(epoch, generator): return list(torch.randperm(len(windows), generator=generator).to(self.device).split(self.settings.batch_size))
+        def batches(epoch, generator):
+            drawn = torch.randperm(len(windows), generator=generator)[:self.settings.windows or None]
+            return list(drawn.to(self.device).split(self.settings.batch_size))
         def describe(items): return ", ".join(windows.names[i] for i in items.tolist())
         s = self.settings
         self.objective = fit_loop(run, objective, batches, s.epochs, s.learning_rate, random_seed, s.schedule, s.average, describe=describe, resume=resume)
@@ -285,7 +298,8 @@ class DDL:
         T, net, frames = self.settings.frames, self.scorer, iter(frames)
         first = T//2 - net.frames//2                       # of the window's frames, those that the network sees: all, or the middle one
         features, x, dtype = None, None, next(net.parameters()).dtype
-        while chunk := [frame_tensor(frame, self.settings.size) for frame in islice(frames, batch)]:
+        def picture(frame): return frame_tensor(frame, self.settings.size, 1 if self.settings.grey else 3).expand(3, -1, -1)
+        while chunk := [picture(frame) for frame in islice(frames, batch)]:
             new = torch.stack(chunk).to(self.device).contiguous(memory_format=torch.channels_last)
             encoded, new = net.encode(new.to(dtype)), new.float()/255
             x = new if x is None else torch.cat([x, new])

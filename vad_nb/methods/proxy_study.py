@@ -29,7 +29,7 @@ from ..scores import Scores, error_map, tile_scores
 from ..training import Run, epoch_generator, read_history
 
 # %% ../../nbs/44_methods.proxy_study.ipynb #005-44_methods-proxy_study
-SETTINGS:dict = dict(width=16, batch_size=2, epochs=1, form="ratio_of_norms")   # in place of the preset's
+SETTINGS:dict = dict(width=16, batch_size=2, epochs=1, windows=0, grey=False, form="ratio_of_norms")   # in place of the preset's
 TRAINED = {"none": dict(anomaly="none"), "sdl": dict(anomaly="sdl"), **{kind: {} if kind == "noise" else dict(noise=kind) for kind in KINDS},
            "noise from 0.9": dict(start=.9), "noise from 0.1": dict(start=.1), "noise slow": dict(rate=.1), "noise per pixel": dict(form="per_pixel")}
 ONCE = ("noise from 0.9", "noise from 0.1", "noise slow")   # with the first random seed only
