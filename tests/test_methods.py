@@ -7,7 +7,7 @@ import pytest
 from vad_nb.core import DataError, SettingsError, VadNbError
 from vad_nb.data.bags import load_bags
 from vad_nb.data.benchmarks import load_benchmark
-from vad_nb.methods.catalog import METHODS, make_method, open_run, score_run
+from vad_nb.methods.catalog import METHODS, make_method, open_run, score
 from vad_nb.methods.mil import HOSTS
 from vad_nb.methods.xel import BANKED
 from vad_nb.training import Run
@@ -45,7 +45,7 @@ def test_scores_are_finite_one_a_frame(trained, benchmark):
 
 
 def test_a_stored_run_scores_the_same(trained, benchmark):
-    scores = score_run(trained[1].path, benchmark.test, "cpu", progress=False)
+    scores = score(trained[1], benchmark, device="cpu", progress=False)
     for clip in benchmark.test:
         assert np.array_equal(scores.frames[clip.name], trained[0].score(clip))
     assert {"method", "variant", "preset", "random_seed", "data", "real", "seconds", "device", "epochs"} <= scores.provenance.keys()
@@ -77,7 +77,7 @@ def test_an_empty_benchmark_is_refused(name, benchmark, tmp_path):
 def test_the_wrong_kind_of_data_is_refused(name, trained, benchmark):
     other = load_benchmark("synthetic").test[:1] if name in WEAK else load_bags("synthetic-ws").test[:1]
     with pytest.raises(SettingsError, match="synthetic-ws" if name in WEAK else "frames"):
-        score_run(trained[1].path, other, "cpu", progress=False)
+        score(trained[1], benchmark, other, "cpu", progress=False)
 
 
 def test_an_unfinished_run_cannot_be_opened(name, trained, tmp_path):

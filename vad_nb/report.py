@@ -20,7 +20,7 @@ from .alarms import fit_threshold
 from .core import SettingsError, write_then_rename
 from .data.video import clip_tensor
 from .evaluation import draw_roc, evaluate
-from .methods.catalog import open_run, score_run
+from .methods.catalog import open_run, score
 from .metrics import Ranking, auc
 from .overlay import overlay_clip, video_tag
 from .plot import COLOURS, TWO_COLUMNS, frame_aspect, new_figure, shade_labels, show_image, show_map, style
@@ -198,10 +198,10 @@ def write_report(
     protocol="vad-nb",   # of the numbers
     progress:bool=True,  # show progress bars
 ) -> Path:
-    "Everything about one training on one page."
+    "Everything about one training on one page: `write_report(\"runs/ped2\", ped2, \"report.html\")`."
     if not benchmark.test: raise SettingsError(f"report: expected a data set with labelled test clips, found none in {benchmark.name}")
     run, method, labels, clips = Run(run_path), open_run(run_path, device), benchmark.labels, {clip.name: clip for clip in benchmark.test}
-    scores = score_run(run_path, benchmark.test, device, progress)
+    scores = score(run_path, benchmark, device=device, progress=progress)
     report = evaluate(scores, labels, protocol, label_source=benchmark.label_source, real=benchmark.real, clips=clips, progress=progress)
     normal = run.path/"normal_scores.csv"
     threshold = fit_threshold(Scores.read_csv(normal)) if normal.exists() else None

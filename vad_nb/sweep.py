@@ -14,7 +14,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from .core import OutOfTime, SettingsError, choose_device, sections
 from .figures.trainings import Trainings
-from .methods.catalog import open_run, score_run
+from .methods.catalog import open_run, score
 from .results import read_results, record, result_row
 from .training import halve_weights
 
@@ -74,8 +74,7 @@ def finish(
     if run.state_file.exists():
         halve_weights(run.weights)
         run.state_file.unlink()
-    scores = score_run(path, benchmark.test, device)
-    scores.provenance.update(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
+    scores = score(path, benchmark, device=device)
     row = result_row(scores, benchmark.labels, benchmark.label_source, .5 if getattr(method, "bags", False) else None)   # the poster's threshold
     scores.write_csv(path/"scores.csv")
     return row

@@ -33,6 +33,8 @@ class Run:
         self.weights, self.history_file = self.path/"weights.safetensors", self.path/"history.csv"
         self.state_file = self.path/"training_state.pt"
 
+    def __fspath__(self) -> str: return str(self.path)   # so that a Run may stand where its folder may
+
     def write_json(self, name:str, content:dict) -> None:
         "Write `config.json` or `manifest.json`."
         with write_then_rename(self.path/name) as temporary: temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -18,10 +18,9 @@ import torch
 
 from ..core import load_preset, preset_name, read_table, write_table
 from ..data.benchmarks import load_benchmark
-from ..data.features import calibrate, frame_maximum, object_features
-from ..data.objects import find_objects
+from ..data.features import calibrate, features_of, frame_maximum
 from ..metrics import Ranking, auc, pool_frames
-from .catalog import score_run
+from . import catalog
 from .mulde import Aggregate, MuldeSettings, all_scales, scale_grid
 from .mulde_video import MuldeVideo
 from .truth import VARIANTS as SAMPLED, run_parallel
@@ -77,8 +76,7 @@ def scale_areas(
 def objects_of(data:str, root=None): # -> benchmark, features of training and of test clips, labels of test clips
     "Found and measured once, then read from the cache."
     benchmark = load_benchmark(data, root)
-    train, test = ([object_features(clip, find_objects(clip)) for clip in clips] for clips in (benchmark.train, benchmark.test))
-    return benchmark, train, test, [benchmark.labels[clip.name] for clip in benchmark.test]
+    return benchmark, features_of(benchmark.train), features_of(benchmark.test), [benchmark.labels[clip.name] for clip in benchmark.test]
 
 def epoch_loss(run:Run, epoch:int) -> dict: # epochs count from 1
     "Mean of the two parts of the loss over an epoch."
@@ -127,7 +125,7 @@ def study_run(
         for grid in ("linspace", "quantiles"):
             sigmas = [scale_grid(replace(method.settings, grid=grid), sampler) for sampler in method.samplers]
             measure(method.settings.epochs, grid, [group.network for group in method.model.groups], tables(train), sigmas)
-        return rows, score_run(folder, benchmark.test, "cpu", progress=False)
+        return rows, catalog.score(folder, benchmark, device="cpu", progress=False)
 
 # %% ../../nbs/48_methods.scale_study.ipynb #019-48_methods-scale_study
 def study(
@@ -147,6 +145,7 @@ def study(
     settings = load_preset(MuldeSettings, preset, overrides)
     preset = preset_name(preset, overrides)
     calls = [(variant, seed, settings, preset, data, root) for seed in range(random_seeds) for variant in variants if (data, preset, variant, seed) not in done]
+    if calls: objects_of(data, root)   # once, before every process looks for them
     for found, scores in run_parallel(study_run, calls, processes, "study") if calls else ():
         rows = rows + found
         write_table(sorted(rows, key=lambda row: (row["data"], row["preset"], row["variant"], row["random_seed"])), path)
