@@ -114,7 +114,8 @@ def redraw_study(
         (Path(other)/"data").mkdir()
         for name in tables:
             if (Path(folder)/"data"/name).exists(): shutil.copy(Path(folder)/"data"/name, Path(other)/"data"/name)
-        module.make(Trainings(other, known["data"] if isinstance(known["data"], str) else known["data"][0], preset=known["preset"]), other)
+        data = known["data"] if study == "proxy" else "synthetic"   # the other study holds several sets
+        module.make(Trainings(other, data, preset=known["preset"]), other)
         return {path.stem: path.read_bytes() for path in Path(other).glob("*.png")}
 
 # %% ../../nbs/65_figures.check.ipynb #013-65_figures-check

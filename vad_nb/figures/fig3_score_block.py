@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import write_table
-from .fig1_gaussian_weight import stored_study
+from .fig1_gaussian_weight import DATA, NEEDS, seeds_of, stored_study
 from .fig2_log_gaussian import SAMPLERS, compute
 from ..methods.weak_study import mean_interval
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
@@ -64,9 +64,11 @@ def draw(
 def make(
     trainings,          # Trainings
     out,                # folder of figures
-    random_seeds:int=5,
+    random_seeds:int=0, # 0: as `seeds_of` says
 ) -> Path:              # the PNG
     "Study if need be, draw and store Figure 3."
+    trainings.expect("figure 3", DATA)
+    random_seeds = random_seeds or seeds_of(trainings)
     found = block(compute(stored_study(trainings, out, SAMPLERS, random_seeds)))
     rows = [(metric, variant, seed, *pair) for (metric, variant), values in found.items() for seed, pair in enumerate(zip(*values))]
     write_table([dict(zip(("metric", "variant", "random_seed", "largest", "last_epoch"), row)) for row in rows], Path(out)/"data"/"fig3.csv")
