@@ -93,7 +93,7 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys, monkeypatch):
     stored = json.loads((tmp_path / "bench.json").read_text())
     assert stored["races"][0]["case"] == "nothing" and stored["races"][0]["ratio"] > 0 and stored["ceilings"]["copy"] == 1e9
     assert main(["bench", "horses"]) == 2
-    assert "expected all or one of none" in capsys.readouterr().err
+    assert "expected one of all, c3dsu" in capsys.readouterr().err
 
 
 def test_every_family_has_cases():

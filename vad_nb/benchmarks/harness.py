@@ -130,6 +130,7 @@ class Race:
     ours:Side
     published:Side
     mark:float|None = None # ratio to reach
+    against:str = "published" # what the other side is
 
     @property
     def ratio(self) -> float: return self.published.median/self.ours.median
@@ -147,7 +148,7 @@ class Race:
         mark = "" if self.mark is None else f", mark {self.mark:g}: {'reached' if self.ratio >= self.mark else 'NOT reached'}"
         counts = f"\n  counted: ours asks for {self.published.flops/max(self.ours.flops, 1):.2f} times fewer operations and {self.published.bytes/max(self.ours.bytes, 1):.2f} times fewer bytes"
         why = "" if self.mark is None or self.ratio >= self.mark else counts
-        return "\n".join([f"{self.case} ({self.setting})", side("ours", self.ours, self.dtype), side("published", self.published, "float32"),
+        return "\n".join([f"{self.case} ({self.setting})", side("ours", self.ours, self.dtype), side(self.against, self.published, "float32"),
                           f"  {self.ratio:.2f} times as fast{mark} ({self.processor_ratio:.2f} by processor time) | {'same numbers' if self.agrees else 'DIFFERENT NUMBERS'}: {self.agreement}{why}"])
 
 # %% ../../nbs/70_benchmarks.harness.ipynb #014-70_benchmarks-harness
