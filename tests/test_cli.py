@@ -1,5 +1,6 @@
 """The command as a user types it: one line for what is wrong, exit code 2, never a traceback."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,16 @@ from vad_nb.methods.weak_study import MAIN, METRICS, read_study, write_study
 from vad_nb.results import read_results
 
 
+VAD_NB = Path(sys.executable).parent/"vad-nb"
+
+
 def command(capsys, *words):
     code = main([str(word) for word in words])
     return code, *capsys.readouterr()
 
 
 @pytest.mark.parametrize("words, said", [
-    (["train", "magic", "--out", "x"], "expected one of ddl"),
+    (["train", "magic", "--out", "x"], "method 'magic': expected one of ddl"),
     (["train", "ddl", "--preset", "huge", "--out", "x"], "smoke, small, paper"),
     (["train", "ddl", "--set", "epochs=many", "--out", "x"], "expected int"),
     (["train", "ddl", "--set", "epoch=3", "--out", "x"], "expected one of"),
@@ -26,7 +30,7 @@ def command(capsys, *words):
     (["train", "ddl", "--device", "abacus", "--out", "x"], "abacus"),
     (["train", "mil", "--out", "x"], "synthetic-ws"),
     (["train", "ddl", "--data", "synthetic-ws", "--out", "x"], "clips of frames"),
-    (["train", "xel", "--host", "ddl", "--data", "synthetic-ws", "--out", "x"], "mil+xel"),
+    (["train", "xel", "--host", "ddl", "--data", "synthetic-ws", "--out", "x"], "expected one of mil, srf, arnet"),
     (["train", "xel", "--data", "shanghaitech-ws", "--root", "/nowhere", "--out", "x"], "/nowhere"),
     (["train", "xel", "--data", "ped2-ws-11", "--out", "x"], "0 to 9"),
     (["train", "xel", "--data", "synthetic-ws", "--set", "losses=some", "--out", "x"], "both, validation or margin"),
@@ -34,7 +38,15 @@ def command(capsys, *words):
     (["evaluate", "/nowhere.csv"], "nowhere.csv"),
     (["evaluate", "/nowhere.csv", "--protocol", "guess"], "expected"),
     (["doctor", "ped3"], "ped3"),
-    (["figures", "99"], "figure 99"),
+    (["doctor", "ped2", "/nowhere"], "vad-nb download ped2"),
+    (["doctor", "ped2-ws-11", "/"], "0 to 9"),
+    (["regions", "/", "--data", "synthetic-ws"], "expected one of synthetic, ped1"),
+    (["report", "/nowhere", "--out", "x.html"], "/nowhere/config.json"),
+    (["alarms", "/nowhere.csv", "--normal", "/nowhere.csv", "--out", "x.csv"], "/nowhere.csv"),
+    (["score", "/nowhere", "--out", "x.csv"], "/nowhere/config.json"),
+    (["figures", "99"], "figure '99'"),
+    (["bench", "everything"], "case 'everything'"),
+    (["sweep", "everything", "--out", "x"], "plan 'everything': expected one of small"),
     (["download", "shanghaitech", "/tmp/x"], "ask for it")])
 def test_bad_input_gets_one_line(capsys, words, said):
     code, out, err = command(capsys, *words)
@@ -86,7 +98,9 @@ def test_help_teaches_and_is_quick():
 
 def test_every_figure_of_the_command_exists():
     from importlib import import_module
-    for module in FIGURES.values():
+    from vad_nb.figures import trainings
+    assert FIGURES == tuple(trainings.FIGURES)
+    for module in trainings.FIGURES.values():
         assert callable(import_module(f"vad_nb.figures.{module}").make)
 
 
@@ -108,3 +122,54 @@ def test_auc_of_each_class_against_scikit_learn(capsys, tmp_path):
     (tmp_path / "annotations.txt").write_text("v1.mp4  Arson  21  40  -1  -1\n")
     code, out, err = command(capsys, *words)
     assert code == 2 and "none for v2" in err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["evaluate", "scores.csv", "--labels", "labels.csv", "--record", "results.csv"]])
+def test_a_closed_pipe_ends_silently(words, tmp_path):
+    (tmp_path/"scores.csv").write_text("video,frame,score\n" + "".join(f"a,{frame},{frame % 7}\n" for frame in range(40)))
+    (tmp_path/"labels.csv").write_text("video,frame,label\n" + "".join(f"a,{frame},{int(frame > 20)}\n" for frame in range(40)))
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([VAD_NB, *words], stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(write)
+    assert done.returncode in (0, 141) and "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
+    if "--record" in words:
+        assert len(read_results(tmp_path/"results.csv")) == 1   # what was asked for is done
+
+
+@pytest.mark.parametrize("typed, offered", [
+    ("vad-nb do", ["doctor", "download"]), ("vad-nb train ddl --data ped", ["ped1", "ped2", "ped2-ws"]),
+    ("vad-nb train ddl --preset s", ["smoke", "small"]), ("vad-nb sweep ", ["small", "weak", "paper"]), ("vad-nb train m", ["mulde", "mil"])])
+def test_a_shell_completes_commands_data_sets_and_presets(typed, offered, tmp_path):
+    answer = tmp_path/"answer"
+    environment = os.environ | {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "COMP_LINE": typed, "COMP_POINT": str(len(typed)), "COMP_TYPE": "9", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_SUPPRESS_SPACE": "0"}
+    subprocess.run([VAD_NB], env=environment, check=True, timeout=60)
+    words = {word.strip() for word in answer.read_text().split("\n")}
+    assert set(offered) <= words
+    assert "vad-nb" not in words
+
+
+def test_names_that_help_lists_are_the_names_that_work(capsys, tmp_path):
+    from vad_nb.benchmarks.harness import families
+    from vad_nb.cli import DOWNLOADS, HOSTS, RACES
+    from vad_nb.core import BAG_SETS, FRAME_SETS
+    from vad_nb.data.bags import BAG_FOLDERS
+    from vad_nb.data.benchmarks import ARCHIVES, EXPECTED
+    from vad_nb.methods import mil
+    from vad_nb.methods.catalog import METHODS
+    assert set(FRAME_SETS) == {*EXPECTED, "folder"} and set(BAG_SETS) == {"synthetic-ws", *BAG_FOLDERS}
+    assert set(DOWNLOADS) == set(ARCHIVES) and set(RACES) == set(families())
+    assert set(HOSTS) == set(mil.HOSTS) and set(METHODS) == {"ddl", "mulde", *HOSTS, *(f"{host}+xel" for host in HOSTS)}
+    for name in FRAME_SETS + BAG_SETS:   # the doctor takes every name: it finds something, or an empty folder wanting
+        code, out, err = command(capsys, "doctor", name, *([] if name.startswith("synthetic") else [tmp_path]))
+        assert (code == 0 if name.startswith("synthetic") else code == 2 and "NOT OK" in out), (name, out, err)
+
+
+def test_alarms_are_measured_on_bags(capsys, tmp_path):
+    from vad_nb.data.bags import load_bags
+    from vad_nb.scores import Scores
+    bags = load_bags("synthetic-ws")
+    Scores({name: labels + .5 for name, labels in bags.labels.items()}).write_csv(tmp_path/"scores.csv")
+    Scores({bag.name: np.zeros(bag.frames) for bag in bags.train if not bag.abnormal}).write_csv(tmp_path/"normal.csv")
+    code, out, err = command(capsys, "alarms", tmp_path/"scores.csv", "--normal", tmp_path/"normal.csv", "--data", "synthetic-ws", "--out", tmp_path/"alarms.csv")
+    assert code == 0 and "on these labels" in out, err
