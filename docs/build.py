@@ -103,6 +103,18 @@ def api_page(name: str, notebook: Path, target: Path) -> None:
     target.write_text("\n".join(lines), encoding="utf-8")
 
 
+def package_page(target: Path) -> None:
+    "What `import vad_nb` gives, in the order in which a script uses it."
+    import vad_nb
+    stub = (ROOT/"vad_nb"/"__init__.pyi").read_text(encoding="utf-8")
+    lines = ["# The package in one page", "", "`import vad_nb` gives these names; each module is imported when one of its names is first used.", ""]
+    for name in re.findall(r" as (\w+)", stub):
+        thing = getattr(vad_nb, name)
+        lines += describe(name, thing, import_module(thing.__module__))
+        lines += [f"From [{thing.__module__}](api/{thing.__module__}.md).", ""]
+    target.write_text("\n".join(lines), encoding="utf-8")
+
+
 def results_page(target: Path) -> None:
     "Stored results, figures with their captions, and a card for every training behind them."
     from vad_nb.cards import model_card
@@ -131,13 +143,14 @@ def benchmarks_page(target: Path) -> None:
     lines = ["# Benchmarks", "", f"`vad-nb bench all --preset {known['preset']}` on {known['device']}, {known['threads']} threads ({known['platform']}, {known['cores']} cores, torch {known['packages']['torch']}), "
              f"commit {known['commit']}, {known['time'][:10]}. Measured limits in the same run: {limits}. Each case runs ours and the same mathematics as published in turns; medians. "
              "Where a mark is not reached, the counted operations say why.", "",
-             "| case | setting | ours, a second | published, a second | times as fast | mark | operations, ours : published | same numbers |", "|---|---|---|---|---|---|---|---|"]
+             "| case | setting | ours, a second | published (or as named), a second | times as fast | mark | operations, ours : published | same numbers |", "|---|---|---|---|---|---|---|---|"]
     for race in known["races"]:
         pair = [race[side] for side in ("ours", "published")]
         seconds = [median(side["seconds"]) for side in pair]
         flops = f"{pair[0]['flops']/1e9:.2f} : {pair[1]['flops']/1e9:.2f} GFLOP" if pair[1].get("flops") else ""
         mark = f"{race['mark']:g}, {'reached' if seconds[1]/seconds[0] >= race['mark'] else 'not reached'}" if race.get("mark") else ""
-        lines.append("| " + " | ".join([race["case"], race["setting"], *(f"{race['samples']/one:.1f} {race['unit']}" for one in seconds), f"{seconds[1]/seconds[0]:.2f}", mark, flops, race["agreement"]]) + " |")
+        case = race["case"] + (f", against {race['against']}" if race.get("against", "published") != "published" else "")
+        lines.append("| " + " | ".join([case, race["setting"], *(f"{race['samples']/one:.1f} {race['unit']}" for one in seconds), f"{seconds[1]/seconds[0]:.2f}", mark, flops, race["agreement"]]) + " |")
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -173,7 +186,8 @@ def stage(folder: Path) -> None:
         (folder/name).touch()   # so that pages may name each other
     results_page(folder/"results.md")
     benchmarks_page(folder/"benchmarks.md")
-    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results", "benchmarks"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", modules)
+    package_page(folder/"package.md")
+    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results", "benchmarks"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", ["package", *modules])
     for name, text in pages.items():
         text = re.sub(r"\]\((?:\.\./)?nbs/", "](notebooks/", text)
         text = re.sub(r"\]\((?:\.\./|docs/)?([\w.]+\.md)", lambda found: f"]({found[1].lower()}", text)

@@ -50,6 +50,13 @@ def test_every_module_and_notebook_has_a_page(site):
     assert "distinction_loss" in (site/"searchindex.js").read_text()
 
 
+def test_the_package_has_one_page_with_all_its_names(site):
+    import vad_nb
+    page = (site/"package.html").read_text(encoding="utf-8")
+    assert all(f">{name}<" in page for name in dir(vad_nb))
+    assert "load_benchmark(\"ped2\", \"/data/ped2\")" in page.replace("&quot;", '"')
+
+
 def test_every_link_leads_somewhere_and_nothing_is_fetched_from_outside(site):
     pages = {path: Links(path) for path in site.rglob("*.html")}
     broken, outside = [], []

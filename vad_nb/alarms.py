@@ -67,7 +67,7 @@ def fit_threshold(
     causal:bool=False,
     join:int=10,            # frames, see `intervals`
 ) -> Threshold:
-    "The quantile of normal scores, measured by leaving out each normal clip in turn."
+    "The quantile of normal scores, measured by leaving out each normal clip in turn: `fit_threshold(normal_scores)`."
     if not 0 < quantile < 1: raise SettingsError(f"quantile {quantile}: expected a number inside (0, 1)")
     fps, above, count, alarms, hours = normal.provenance.get("fps") or {}, 0, 0, 0, 0.
     protocol = Protocol("alarms", smoothing=smoothing, causal=causal)
@@ -95,7 +95,7 @@ def find_alarms(
     scores:Scores,          # of new video
     threshold:Threshold,    # from normal video
 ) -> list:                  # of Alarm, in the order of clips and frames
-    "All alarms of scored video."
+    "All alarms of scored video: `find_alarms(scores, threshold)`."
     fps, found = scores.provenance.get("fps") or {}, []
     for name, values in scores.frames.items():
         values, rate = smooth(values, threshold.smoothing, threshold.causal), fps.get(name, np.nan)
@@ -131,7 +131,7 @@ def write_alarms(
     threshold:Threshold,
     labels:dict=None,       # clip -> (T,), where they are known
 ) -> list:                  # of Alarm
-    "Alarms as intervals, in csv and json."
+    "Alarms as intervals, in csv and json: `write_alarms(\"alarms.csv\", scores, threshold)`."
     path, alarms = Path(path), find_alarms(scores, threshold)
     if path.suffix.lower() != ".csv": raise SettingsError(f"alarms {path}: expected a name that ends in .csv")
     def text(value): return "" if value != value else f"{value:.6g}" if isinstance(value, float) else value

@@ -81,7 +81,7 @@ def evaluate_regions(
     draws:int=1000,          # bootstrap draws over videos
     progress:bool=True,
 ) -> Report:
-    "RBDC, TBDC and, for maps, the pixel AUC."
+    "RBDC, TBDC and, for maps, the pixel AUC: `evaluate_regions(\"runs/ped2\", ped2)`."
     what, truth, run = Path(what), benchmark_truth(benchmark), Run(what)
     settings:dict = dict(label_source=f"{benchmark.name}, masks", real=benchmark.real, draws=draws)
     if not what.is_dir():

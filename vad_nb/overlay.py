@@ -143,7 +143,7 @@ def overlay_clip(
     threshold:float=None,
     labels=None,           # (T,), where they are known
 ) -> Path:
-    "One clip through a method, as a video."
+    "One clip through a method, as a video: `overlay_clip(open_run(\"runs/ped2\"), clip, \"clip.webm\", scores.frames[clip.name])`."
     if not hasattr(method, "reconstruct"): raise SettingsError(f"overlay: expected a method that reconstructs frames (ddl), found {type(method).__name__}")
     first = method.settings.frames//2
     def parts():

@@ -66,7 +66,7 @@ def score_video(
     batch:int=32,         # frames at a time, where not causal
     progress:bool=True,   # show a progress bar
 ) -> VideoScores:
-    "Score a video file as it is decoded."
+    "Score a video file as it is decoded: `score_video(\"runs/camera\", \"new.mp4\")`."
     run, path, method = Run(run), Path(video), open_run(run, device)
     if not path.is_file(): raise DataError(path, "a video file", "a folder" if path.exists() else "nothing there")
     if not hasattr(method, "score_stream"): raise SettingsError(f"{run.path}: {method.names[0]} scores whole clips; expected ddl for --video")
