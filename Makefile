@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: figures test lab docs readme broken clean
+# tests run two at a time with one thread each: two threads each would wait for each other (vad-nb bench threads)
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 tests
 
-figures: .venv/ready          ## train on the built-in scene and draw figures 4 to 8 (see runs/ and figures/)
-	$(BIN)/vad-nb figures 4 5 6 7 8 --out figures-here
+.PHONY: figures test test-data lab docs readme broken clean
+
+figures: .venv/ready          ## train on the built-in scene and draw figures 1 to 8 in figures-here/
+	$(BIN)/vad-nb figures 1 2 3 4 5 6 7 8 --out figures-here
 
 test: .venv/ready             ## exported modules in sync, notebooks clean, every notebook, every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 tests
+	$(TEST)
+
+test-data: .venv/ready        ## only what reads real data, from the folder that VAD_NB_DATA names
+	@test -n "$$VAD_NB_DATA" || { echo "make test-data: expected VAD_NB_DATA, the folder of the data sets, found none"; exit 2; }
+	$(TEST) -m data
 
 lab: .venv/ready              ## read and run the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb

@@ -11,3 +11,10 @@ def data_folder():
     if folder is None:
         pytest.skip("real data: set VAD_NB_DATA to the folder that holds them")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    "Whoever asks for the folder of real data is marked `data`."
+    for item in items:
+        if "data_folder" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")

@@ -161,7 +161,6 @@ def test_unknown_names_and_draws():
     assert len(set(PED2_DRAWS.values())) == 10
 
 
-@pytest.mark.data
 def test_shanghaitech_counts(data_folder):
     benchmark = shanghaitech_bags(data_folder / "shanghaitech_ws")
     counts = [sum(bag.abnormal == flag for bag in bags) for bags in (benchmark.train, benchmark.test) for flag in (False, True)]
@@ -171,7 +170,6 @@ def test_shanghaitech_counts(data_folder):
     assert all(benchmark.labels[bag.name].any() == bag.abnormal for bag in benchmark.test)
 
 
-@pytest.mark.data
 def test_published_bags_and_lists(data_folder):
     folder = data_folder / "ucf_crime_sample"
     for path in folder.glob("*_x264.txt"):

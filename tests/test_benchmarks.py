@@ -260,7 +260,6 @@ def test_a_report_reads_well(tmp_path, tiny):
 
 # --- real data
 
-@pytest.mark.data
 @pytest.mark.parametrize("source", ["mat", "npy"])
 def test_real_ped2(data_folder, monkeypatch, source):
     monkeypatch.delenv("VAD_NB_CACHE")
@@ -272,7 +271,6 @@ def test_real_ped2(data_folder, monkeypatch, source):
     assert benchmark.test[0].frames.shape == (180, 240, 360, 1)
 
 
-@pytest.mark.data
 def test_real_avenue_part(data_folder):
     benchmark = load_benchmark("avenue-part")
     assert {clip.name: len(clip) for clip in benchmark.test} == {"08": 36, "20": 273, "21": 76} and sum(map(len, benchmark.train)) == 389
@@ -281,7 +279,6 @@ def test_real_avenue_part(data_folder):
     assert doctor("avenue-part").ok and not doctor("avenue", data_folder/"avenue_part").ok
 
 
-@pytest.mark.data
 def test_real_shanghaitech_labels(data_folder):
     folder = data_folder/"shanghaitech_ws/test_frame_mask"
     labels = frame_mask_labels(folder, {path.stem: len(read_npy(path)) for path in folder.glob("*.npy")})

@@ -279,7 +279,6 @@ def ped2(data_folder):
     return dict(zip((f"{number:02d}" for number in range(1, 13)), np.split(flat, np.cumsum(PED2_LENGTHS)[:-1])))
 
 
-@pytest.mark.data
 def test_known_floors_of_ped2(data_folder):
     labels = ped2(data_folder)
     assert sum(label.sum() for label in labels.values()) == 1648

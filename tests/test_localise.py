@@ -96,7 +96,6 @@ def test_maps_that_do_not_fit_and_methods_without_maps_are_refused(small, traine
         evaluate_regions(trained.path, small, progress=False)
 
 
-@pytest.mark.data
 def test_the_command_says_what_is_missing(capsys, tmp_path, data_folder):
     assert main(["regions", str(tmp_path / "b.csv"), "--data", "ped2"]) == 2
     said = capsys.readouterr().err

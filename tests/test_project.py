@@ -1,5 +1,6 @@
 """The project as a whole: modules and notebooks in step, the direction of imports, the README, the wheel, and what the package must never do."""
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -64,9 +65,13 @@ def test_links_of_a_notebook_lead_somewhere(notebook):
     assert [link for link in links if not (notebook.parent/link).exists()] == []
 
 
-# the notebooks of the figures and the tutorials share trainings in the cache: one worker runs them one after the other
-@pytest.mark.parametrize("notebook", [pytest.param(path, id=path.stem, marks=[pytest.mark.xdist_group("trainings")] if "figures" in path.stem or "tutorials" in path.parts else [])
-                                      for path in NOTEBOOKS])
+def marks(notebook: Path) -> list:
+    "Figures and tutorials share trainings in the cache: one worker runs them in turn. Some notebooks also show real data."
+    found = [pytest.mark.xdist_group("trainings")] if "figures" in notebook.stem or "tutorials" in notebook.parts else []
+    return found + [pytest.mark.data]*("folder := data_folder()" in notebook.read_text())
+
+
+@pytest.mark.parametrize("notebook", [pytest.param(path, id=path.stem, marks=marks(path)) for path in NOTEBOOKS])
 def test_notebook_runs(notebook):
     from nbdev.test import test_nb
     passed, seconds = test_nb(notebook)
@@ -97,11 +102,73 @@ def test_a_module_imports_only_from_rooms_above_its_own():
         assert not below, f"{name} ({number}) imports {below}"
 
 
-def test_the_package_imports_without_notebooks_tools_and_without_torch_at_the_top(tmp_path):
-    code = ("import sys; import vad_nb; assert 'torch' not in sys.modules; "
+def test_the_package_imports_without_notebooks_tools(tmp_path):
+    code = ("import sys; import vad_nb; "
             "sys.modules.update(dict.fromkeys(['nbdev', 'fastcore', 'IPython', 'ipywidgets', 'jupyterlab'])); "
             "import vad_nb.cli, vad_nb.methods.catalog, vad_nb.figures.trainings, vad_nb.evaluation")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)   # not beside the checkout: a folder named vad_nb there would be imported
+
+
+HEAVY = {"numpy", "torch", "scipy", "cv2", "sklearn", "matplotlib", "pooch", "joblib"}
+
+
+def loaded_by(code: str, folder) -> set:
+    "Which of the heavy packages a script has loaded at its end."
+    code = f"import sys\n{code}\nprint(*{HEAVY} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("code", [
+    "import vad_nb; dir(vad_nb)",
+    "import vad_nb.cli; vad_nb.cli.make_parser().format_help()",
+    *(f"from vad_nb.cli import main; assert main({words!r}) == 2" for words in (
+        ["evaluate", "nowhere.csv"], ["doctor", "ped2", "nowhere"], ["doctor", "ped3"], ["score", "nowhere", "--out", "x.csv"],
+        ["train", "magic", "--out", "x"], ["train", "ddl", "--preset", "huge", "--out", "x"], ["figures", "99"], ["sweep", "everything", "--out", "x"]))])
+def test_nothing_heavy_is_loaded_to_help_or_to_refuse(code, tmp_path):
+    assert loaded_by(code, tmp_path) == set()
+
+
+def test_scores_are_evaluated_without_torch(tmp_path):
+    (tmp_path/"scores.csv").write_text("video,frame,score\n" + "".join(f"a,{frame},{frame % 7}\n" for frame in range(40)))
+    (tmp_path/"labels.csv").write_text("video,frame,label\n" + "".join(f"a,{frame},{int(frame > 20)}\n" for frame in range(40)))
+    words = ["evaluate", "scores.csv", "--labels", "labels.csv"]
+    assert loaded_by(f"from vad_nb.cli import main; assert main({words}) == 0", tmp_path).isdisjoint({"torch", "sklearn", "matplotlib"})
+
+
+def test_the_package_gives_what_a_script_needs(tmp_path):
+    """At most twenty names, in `dir`, each with an example that fits its own signature."""
+    import inspect
+    import vad_nb
+    names = dir(vad_nb)
+    assert names == sorted(vad_nb.__all__) and 10 < len(names) <= 20
+    for name in names:
+        thing = getattr(vad_nb, name)
+        example = re.search(r"`([^`]+)`\.?$", inspect.getdoc(thing).splitlines()[0])
+        assert example, f"{name} shows no example"
+        calls = [node for node in ast.walk(ast.parse(example[1])) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+        for call in calls:
+            inspect.signature(thing).bind(*call.args, **{one.arg: one.value for one in call.keywords})
+        assert calls or inspect.isclass(thing), f"{name}: its example does not call it"
+
+
+def test_threads_wait_politely_unless_the_user_says_otherwise(tmp_path):
+    code = "import os, vad_nb; print(os.environ.get('GOMP_SPINCOUNT'))"
+    for said, expected in (({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")):
+        environment = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | said
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment).stdout.strip() == expected
+
+
+def test_hosted_checks_are_the_commands_of_the_readme():
+    import yaml
+    job = yaml.safe_load((ROOT/".github/workflows/check.yml").read_text())["jobs"]["check"]
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    targets = re.findall(r"^([\w-]+):", (ROOT/"Makefile").read_text(), re.M)
+    assert all(step.removeprefix("make ") in targets for step in steps)
+    commands = re.search(r"## Two commands.*?```sh\n(.*?)```", readme(), re.S)[1]
+    assert steps == re.findall(r"^(make \w+)", commands, re.M)
+    assert job["strategy"]["matrix"]["python-version"] == ["3.10", "3.11", "3.12", "3.13"]
 
 
 def test_readme_is_made_from_the_index():

@@ -237,7 +237,6 @@ def test_a_benchmark_without_masks_is_refused():
         benchmark_truth(SimpleNamespace(name="x", test=(clip,), mask=lambda name: None))
 
 
-@pytest.mark.data
 def test_real_masks_of_avenue_link_into_few_tracks(data_folder):
     for number, frames, tracks in ((8, 36, 1), (20, 273, 14), (21, 76, 1)):   # people of 20 go behind others and come back
         cells = scipy.io.loadmat(data_folder / "avenue_part" / "ground_truth_demo" / "testing_label_mask" / f"{number}_label.mat")["volLabel"].ravel()

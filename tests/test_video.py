@@ -196,7 +196,6 @@ def test_clip_sources(tmp_path):
     assert list(clip_sources(tmp_path)) == ["Other", "Test001", "Test002", "Test010"]
 
 
-@pytest.mark.data
 def test_real_ped2_as_images_and_as_video(data_folder, cache):
     images = open_clip(data_folder/"ped2/testing/frames/03", cache=cache)
     film = open_clip(data_folder/"ped2_video/testing/03.mkv", cache=cache)
@@ -204,6 +203,5 @@ def test_real_ped2_as_images_and_as_video(data_folder, cache):
     assert np.abs(film.frames[:10].mean(3) - images.frames[:10, ..., 0]).mean() < 3
 
 
-@pytest.mark.data
 def test_real_avenue_counts(data_folder, cache):
     assert len(open_clip(data_folder/"avenue_part/testing_videos/08.avi", cache=cache, length=36)) == 36
