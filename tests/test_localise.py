@@ -97,6 +97,7 @@ def test_maps_that_do_not_fit_and_methods_without_maps_are_refused(small, traine
 
 
 def test_the_command_says_what_is_missing(capsys, tmp_path, data_folder):
+    (tmp_path / "b.csv").write_text("video,frame,x0,y0,x1,y1,score\n01,0,0,0,9,9,1\n")
     assert main(["regions", str(tmp_path / "b.csv"), "--data", "ped2"]) == 2
     said = capsys.readouterr().err
     assert "masks of anomalous pixels" in said and "ped2" in said and said.count("\n") == 1
