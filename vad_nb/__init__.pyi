@@ -1,7 +1,6 @@
 # What a script needs: `import vad_nb` imports none of it, the first use of a name does (SPEC 1).
 __version__: str
 
-from .core import VadNbError as VadNbError
 from .data.benchmarks import load_benchmark as load_benchmark
 from .data.bags import load_bags as load_bags
 from .data.objects import find_objects as find_objects
@@ -14,3 +13,4 @@ from .alarms import fit_threshold as fit_threshold, find_alarms as find_alarms, 
 from .overlay import overlay_clip as overlay_clip
 from .report import write_report as write_report
 from .figures.trainings import draw_figures as draw_figures
+from .core import VadNbError as VadNbError

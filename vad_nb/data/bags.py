@@ -533,7 +533,7 @@ def bag_root(base:str, root=None) -> Path:
 
 # %% ../../nbs/16_data.bags.ipynb #051-16_data-bags
 def load_bags(
-    name:str,           # see `split_bag_name`
+    name:str,           # synthetic-ws[-DIFFICULTY], shanghaitech-ws or ped2-ws[-DRAW]
     root=None,          # its folder; None: the one inside VAD_NB_DATA
     random_seed:int=0,  # of made-up bags
 ) -> WeakBenchmark:
