@@ -53,6 +53,30 @@ def test_bad_input_gets_one_line(capsys, words, said):
     assert code == 2 and said in err and err.count("\n") == 1 and "Traceback" not in err
 
 
+@pytest.mark.parametrize("words, said", [
+    (["evaluate", "scores.csv", "--protocol", "guess"], "protocol 'guess'"),
+    (["evaluate", "scores.csv", "--plot", "roc.xyz"], ".png or .svg or .pdf"),
+    (["report", "run", "--protocol", "guess", "--out", "x.html"], "protocol 'guess'"),
+    (["report", "run", "--device", "abacus", "--out", "x.html"], "abacus"),
+    (["regions", "run", "--device", "abacus"], "abacus"),
+    (["alarms", "scores.csv", "--normal", "scores.csv", "--quantile", "2", "--out", "a.csv"], "quantile 2.0"),
+    (["alarms", "scores.csv", "--normal", "scores.csv", "--smoothing", "foo", "--out", "a.csv"], "smoothing 'foo'"),
+    (["alarms", "scores.csv", "--normal", "scores.csv", "--out", "a.txt"], ".csv"),
+    (["score", "run", "--out", "o.csv", "--overlay", "x.gif"], ".webm or .mp4"),
+    (["figures", "5", "--set", "epochs=many"], "expected int"),
+    (["figures", "1", "--set", "speed=3"], "setting 'speed'"),
+    (["train", "ddl", "--set", "width=7", "--out", "new"], "multiple of 8"),
+    (["train", "mulde", "--set", "epochs=many", "--out", "new"], "expected int")])
+def test_a_setting_is_checked_before_the_folder_is_looked_for(capsys, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VAD_NB_DATA", raising=False)
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    Path("scores.csv").write_text("video,frame,score\na,0,1\na,1,2\n")
+    code, out, err = command(capsys, *words, "--data", "ped2")
+    assert code == 2 and said in err and err.count("\n") == 1, err
+
+
 def test_doctor_on_an_empty_folder_says_how_to_mend_it(capsys, tmp_path):
     code, out, err = command(capsys, "doctor", "ped2", tmp_path)
     assert code == 2 and "NOT OK" in out and "download" in out
@@ -135,6 +159,11 @@ def test_a_closed_pipe_ends_silently(words, tmp_path):
     assert done.returncode in (0, 141) and "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
     if "--record" in words:
         assert len(read_results(tmp_path/"results.csv")) == 1   # what was asked for is done
+
+
+def test_a_closed_standard_output_is_no_fault(tmp_path):
+    done = subprocess.run(f"{VAD_NB} doctor synthetic-ws >&-", shell=True, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("typed, offered", [

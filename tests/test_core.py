@@ -84,3 +84,18 @@ def test_an_error_of_another_process_arrives_whole():
         error = kind("a.csv", "numbers", "words", "mend it")
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), again.found) == (kind, str(error), "words")
+    for kind in (core.SettingsError, core.TrainingError, core.OutOfTime):
+        again = pickle.loads(pickle.dumps(kind("what is wrong")))
+        assert (type(again), str(again)) == (kind, "what is wrong")
+
+
+def test_a_device_says_its_threads_and_when_others_use_the_machine(monkeypatch):
+    import torch
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(core.os, "getloadavg", lambda: (.1, 0, 0))
+    assert core.device_text(torch.device("cpu")) == "cpu, 2 threads"
+    monkeypatch.setattr(core.os, "getloadavg", lambda: (3., 0, 0))
+    assert "load 3.0" in core.device_text(torch.device("cpu")) and "OMP_NUM_THREADS=1" in core.device_text(torch.device("cpu"))
+    monkeypatch.delattr(core.os, "getloadavg")   # as on Windows
+    assert core.device_text(torch.device("cpu")) == "cpu, 2 threads"
+    assert core.device_text(torch.device("cuda", 1)) == "cuda:1"

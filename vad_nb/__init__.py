@@ -6,8 +6,8 @@ import os
 import lazy_loader
 
 # The threads of OpenMP spin while they wait for each other, which beside other programs makes a
-# training up to sixty times slower. A shorter spin costs nothing alone (vad-nb bench threads); it has
-# to be said before torch is loaded.
+# training up to sixty times slower. A shorter spin costs nothing alone (vad-nb bench threads); it
+# has to be said before torch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 

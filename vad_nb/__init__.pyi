@@ -9,7 +9,8 @@ from .stream import score_video as score_video
 from .scores import Scores as Scores, read_labels_csv as read_labels_csv
 from .evaluation import evaluate as evaluate, compare as compare, spread as spread
 from .localise import evaluate_regions as evaluate_regions
-from .alarms import fit_threshold as fit_threshold, find_alarms as find_alarms, write_alarms as write_alarms
+from .alarms import fit_threshold as fit_threshold, find_alarms as find_alarms
+from .alarms import write_alarms as write_alarms
 from .overlay import overlay_clip as overlay_clip
 from .report import write_report as write_report
 from .figures.trainings import draw_figures as draw_figures

@@ -25,10 +25,11 @@ def argument(
     *names,          # as for argparse
     one_of=(),       # the words it may be
     reads:str="",    # what the file or folder of that name is; it must be there
+    ends:tuple=(),   # of the name of a file that is written
     **options,       # as for argparse
 ) -> tuple:
     "An argument of a command."
-    return names, options, one_of, reads
+    return names, options, (one_of, reads, ends)
 
 def command(
     text:str,      # what it does, in one line
@@ -127,7 +128,7 @@ def run_train(arguments) -> int:
     from vad_nb.methods.catalog import make_method, train
     name = f"{arguments.host}+xel" if arguments.method == "xel" else arguments.method
     settings, device = settings_of(arguments.set), join_processes(arguments.device)
-    make_method(name, arguments.preset, settings, device)   # refuses a wrong setting before data are read
+    make_method(name, arguments.preset, settings, device)   # a wrong setting: before data are read
     benchmark = load_data(arguments.data, arguments.root)
     run = train(name, benchmark, arguments.out, arguments.preset, arguments.seed, device,
                 arguments.resume, **settings)
@@ -145,7 +146,7 @@ def run_train(arguments) -> int:
                   help="with --video: frame by frame, as a camera delivers them"),
          argument("--compile", action="store_true",
                   help="with --video: torch.compile first, worth a minute on a GPU"),
-         argument("--overlay", metavar="FILE",
+         argument("--overlay", metavar="FILE", ends=(".webm", ".mp4"),
                   help="also a video of one clip: input, reconstruction, error, score (.webm; "
                        ".mp4 with PyAV)"),
          argument("--clip", metavar="NAME",
@@ -187,7 +188,8 @@ def make_overlay(arguments, clips, scores, labels): # Path
     name, normal = arguments.clip or highest, Path(arguments.run)/"normal_scores.csv"
     clip = next((clip for clip in clips if clip.name == name), None)
     if clip is None:
-        raise SettingsError(f"--clip {name}: expected one of {', '.join(one.name for one in clips)}")
+        names = ", ".join(one.name for one in clips)
+        raise SettingsError(f"--clip {name}: expected one of {names}")
     threshold = fit_threshold(Scores.read_csv(normal)).value if normal.exists() else None
     return overlay_clip(open_run(arguments.run, arguments.device), clip, arguments.overlay,
                         scores.frames[name], threshold, labels.get(name))
@@ -209,16 +211,16 @@ def make_overlay(arguments, clips, scores, labels): # Path
          *data_arguments(tuple(name for name in FRAME_SETS + BAG_SETS if name != "folder"), None),
          argument("--labels", metavar="CSV", reads="a csv file of frame labels",
                   help="measure the alarms against frame labels video,frame,label"),
-         argument("--out", required=True, metavar="CSV",
-                  help="the alarms, an interval a row; a .json with all details is written beside it"))
+         argument("--out", required=True, metavar="CSV", ends=(".csv",),
+                  help="the alarms, an interval a row; a .json with all details lies beside it"))
 def run_alarms(arguments) -> int:
     "Write alarms for scored video."
     from vad_nb.alarms import fit_threshold, write_alarms
     from vad_nb.scores import Scores
+    threshold = fit_threshold(Scores.read_csv(arguments.normal), arguments.quantile,
+                              arguments.smoothing, arguments.causal, arguments.join)
     labels = labels_for(arguments)
-    scores, normal = Scores.read_csv(arguments.scores, labels), Scores.read_csv(arguments.normal)
-    threshold = fit_threshold(normal, arguments.quantile, arguments.smoothing, arguments.causal,
-                              arguments.join)
+    scores = Scores.read_csv(arguments.scores, labels)
     alarms = write_alarms(arguments.out, scores, threshold, labels)
     print_alarms(alarms, scores, threshold, labels, arguments.out)
     return 0
@@ -240,11 +242,13 @@ def print_alarms(alarms, scores, threshold, labels, path) -> None:
     print(threshold)
     if labels:
         found = measure_alarms(scores, threshold, labels).items()
-        print("on these labels: " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found))
+        numbers = (f"{name.replace('_', ' ')} {value:.4g}" for name, value in found)
+        print("on these labels: " + ", ".join(numbers))
     for one in alarms:
         known = one.start == one.start   # nan where frames per second are not known
         seconds = f", {one.start:.1f} to {one.end:.1f} s" if known else ""
-        print(f"{one.video}: frames {one.first} to {one.last}{seconds}, highest score {one.score:.4g}")
+        frames = f"frames {one.first} to {one.last}"
+        print(f"{one.video}: {frames}{seconds}, highest score {one.score:.4g}")
     print(f"{len(alarms)} alarm{'s'*(len(alarms) != 1)} in {len(scores)} frames: {path}")
 
 # %% ../nbs/90_cli.ipynb #015-90_cli
@@ -276,15 +280,17 @@ def score_file(arguments) -> int:
                        "leaves them"),
          argument("--threshold", type=float, help="for the false-alarm and true-positive rates"),
          argument("--json", metavar="FILE", help="write everything there"),
-         argument("--plot", metavar="FILE", help="draw the ROC curves: .png, .svg or .pdf"),
+         argument("--plot", metavar="FILE", ends=(".png", ".svg", ".pdf"),
+                  help="draw the ROC curves: .png, .svg or .pdf"),
          argument("--classes", metavar="TXT", reads="a text file of annotations",
-                  help="annotations in the form of UCF-Crime: also the AUC of each class of events"),
+                  help="annotations as UCF-Crime has them: also the AUC of each class of events"),
          argument("--record", metavar="CSV",
                   help="also add a row for each file to this table of results"))
 def run_evaluate(arguments) -> int:
     "Print numbers for score files; record them where asked."
     from vad_nb.data.bags import load_data
-    from vad_nb.evaluation import evaluate_files
+    from vad_nb.evaluation import choose_protocol, evaluate_files
+    choose_protocol(arguments.protocol)   # a wrong one is refused before data are looked for
     labels = arguments.labels or load_data(arguments.data, arguments.root)
     found = evaluate_files(arguments.scores, labels, arguments.protocol,
                            random_seeds=arguments.same_method, lacking=tuple(arguments.lacking),
@@ -336,9 +342,11 @@ def print_classes(arguments, labels) -> None:
          argument("--json", metavar="FILE", help="write everything there"))
 def run_regions(arguments) -> int:
     "Print region metrics."
+    from vad_nb.core import choose_device
     from vad_nb.data.benchmarks import load_benchmark
     from vad_nb.evaluation import write_json
     from vad_nb.localise import evaluate_regions
+    choose_device(arguments.device)
     benchmark = load_benchmark(arguments.data, arguments.root)
     report = evaluate_regions(arguments.what, benchmark, arguments.device)
     print(report)
@@ -347,13 +355,14 @@ def run_regions(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #020-90_cli
-@command("train every weakly supervised host with and without the hard instance bank, into one table",
+@command("train every weakly supervised host with and without the bank, into one table",
          argument("--data", nargs="+", metavar="NAME", one_of=BAG_SETS,
-                  help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"), PRESET,
+                  help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"),
+         PRESET,
          argument("--seeds", type=int, default=5, metavar="N",
                   help="random seeds (default 5; on ped2-ws all ten draws)"),
          argument("--out", default="figures/data/xel.csv", metavar="CSV",
-                  help="the table; what stands in it is not repeated (default figures/data/xel.csv)"))
+                  help="the table, which is gone on with (default figures/data/xel.csv)"))
 def run_study(arguments) -> int:
     "Fill the table of the study."
     from vad_nb.methods.weak_study import study
@@ -371,8 +380,12 @@ def run_study(arguments) -> int:
                   help="the page; everything is inside this one file"))
 def run_report(arguments) -> int:
     "Write the report of a run."
+    from vad_nb.core import choose_device
     from vad_nb.data.benchmarks import load_benchmark
+    from vad_nb.evaluation import choose_protocol
     from vad_nb.report import write_report
+    choose_protocol(arguments.protocol)
+    choose_device(arguments.device)
     benchmark = load_benchmark(arguments.data, arguments.root)
     print(write_report(arguments.run, benchmark, arguments.out, arguments.device,
                        arguments.protocol))
@@ -383,8 +396,8 @@ FIGURES = "1", "2", "3", "4", "5", "6", "7", "8", "xel", "proxy"
 
 @command("draw figures, training what they need",
          argument("names", nargs="*", metavar="FIGURE", one_of=FIGURES,
-                  help=f"which ones, of {', '.join(FIGURES)} (default 1 to 8; xel and proxy train for "
-                       "an hour what their stored tables lack)"), *FRAMES, PRESET, SET, DEVICE,
+                  help=f"which ones, of {', '.join(FIGURES)} (default 1 to 8; xel and proxy train "
+                       "for an hour what their stored tables lack)"), *FRAMES, PRESET, SET, DEVICE,
          argument("--out", default="figures", metavar="DIR",
                   help="folder for the figures (default figures)"),
          argument("--runs", default="runs", metavar="DIR",
@@ -411,10 +424,11 @@ def plans() -> tuple: # of names
     named = (section for section in sections() if section.startswith("plan "))
     return tuple(section.removeprefix("plan ") for section in named)
 
-@command("train, score and evaluate what a plan names and is not done yet; goes on from what it finds",
+@command("train, score and evaluate what a plan names and is not done yet",
          argument("plan", metavar="PLAN", one_of=plans(),
                   help=f"a section [plan PLAN] of settings.ini: {', '.join(plans())}"), DEVICE,
-         argument("--out", required=True, metavar="DIR", help="folder for the runs and results.csv"),
+         argument("--out", required=True, metavar="DIR",
+                  help="folder for the runs and results.csv; what is in it is gone on with"),
          argument("--minutes", type=float, metavar="M",
                   help="stop in time, with the last epoch that fits"),
          argument("--jobs", type=int, default=1, metavar="N",
@@ -436,7 +450,7 @@ RACES = "c3dsu", "ddl", "mulde", "xel", "data", "threads"
          argument("name", nargs="?", default="all", metavar="CASE", one_of=("all", *RACES),
                   help=f"{', '.join(RACES)} or all (default all)"), DEVICE,
          argument("--preset", default="small", one_of=tuple(presets()), metavar="NAME",
-                  help=f"sizes of a section of settings.ini: {', '.join(presets())} (default small)"),
+                  help=f"sizes of a preset: {', '.join(presets())} (default small)"),
          argument("--json", metavar="FILE", help="write everything there"))
 def run_bench(arguments) -> int:
     "Print races; 0 when the numbers agree everywhere."
@@ -468,22 +482,25 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (text, arguments, function) in COMMANDS.items():
         one, checks = commands.add_parser(name, help=text, description=text + "."), []
-        for names, options, one_of, reads in arguments:
+        for names, options, limits in arguments:
             action = one.add_argument(*names, **options)
-            if one_of or reads:
-                checks.append((action, one_of, reads))
-            if one_of:   # read by argcomplete
-                action.completer = lambda one_of=one_of, **_: one_of   # type: ignore[attr-defined]
+            if any(limits):
+                checks.append((action, *limits))
+            if words := limits[0]:   # read by argcomplete
+                action.completer = lambda words=words, **_: words   # type: ignore[attr-defined]
         one.set_defaults(function=function, checks=checks)
     return parser
 
 # %% ../nbs/90_cli.ipynb #033-90_cli
-def check_word(action, word:str, one_of, reads) -> None:
+def check_word(action, word:str, one_of, reads, ends) -> None:
     "One word against what its argument says."
-    name = action.option_strings[-1] if action.option_strings else (action.metavar or action.dest)
+    name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+    name = name.strip("-").lower()
     bags = is_bag_set(word) and any(is_bag_set(one) for one in one_of)
     if one_of and word not in one_of and not bags:
-        raise SettingsError(f"{name.strip('-').lower()} {word!r}: expected one of {', '.join(one_of)}")
+        raise SettingsError(f"{name} {word!r}: expected one of {', '.join(one_of)}")
+    if ends and not word.lower().endswith(ends):
+        raise SettingsError(f"{name} {word}: expected a name that ends in {' or '.join(ends)}")
     if reads == "run" and not Path(word, "config.json").exists():
         raise DataError(Path(word, "config.json"), "the config.json of a run", "no such file",
                         "train first, or name the folder of a run")
@@ -492,10 +509,10 @@ def check_word(action, word:str, one_of, reads) -> None:
 
 def check_words(arguments) -> None:
     "Wrong words and missing files are answered before anything heavy is imported."
-    for action, one_of, reads in arguments.checks:
+    for action, *limits in arguments.checks:
         value = getattr(arguments, action.dest)
         for word in [value] if isinstance(value, str) else value or ():
-            check_word(action, word, one_of, reads)
+            check_word(action, word, *limits)
 
 # %% ../nbs/90_cli.ipynb #039-90_cli
 def run_command(words) -> int:
@@ -519,7 +536,7 @@ def run_command(words) -> int:
 # %% ../nbs/90_cli.ipynb #041-90_cli
 def main(
     words=None,  # arguments; None takes the command line's
-) -> int:        # exit code: 0, 2 when the input is to blame, 130 when stopped, 141 when nobody reads on
+) -> int:        # 0; 2: the input is to blame; 130: stopped; 141: nobody reads on
     "The command `vad-nb`."
     if os.environ.get("LOCAL_RANK", "0") != "0":   # of several processes, the first one speaks
         os.environ["TQDM_DISABLE"], sys.stdout = "1", open(os.devnull, "w")
@@ -528,7 +545,8 @@ def main(
         try:
             return run_command(words)
         finally:
-            sys.stdout.flush()
+            if sys.stdout:   # none at all where it was closed: `>&-`
+                sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -132,7 +132,8 @@ def device_text(
     if device.type != "cpu":
         return str(device)
     import torch
-    threads, load = torch.get_num_threads(), os.getloadavg()[0]
+    threads = torch.get_num_threads()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.   # Windows knows none
     hint = f"; others keep this machine busy (load {load:.1f}): OMP_NUM_THREADS=1 is faster then"
     return f"cpu, {threads} thread{'s'*(threads > 1)}" + (hint if threads > 1 and load > 1 else "")
 

@@ -79,16 +79,21 @@ class Trainings:
     def together(self,
         *wanted,   # (method, random seed, settings) each, as `get` takes them
     ) -> None:
-        "Train what is missing side by side, a thread each; on a GPU or a single core nothing, so that `get` does one after the other."
-        missing = {self.path(name, seed, **settings): (name, seed, settings) for name, seed, settings in wanted}
-        missing = {path: one for path, one in missing.items() if not Run(path).weights.exists()}
+        "Train what is missing side by side, a thread each; on a GPU or one core leave it to `get`."
+        paths = [self.path(name, seed, **settings) for name, seed, settings in wanted]
+        missing = {path: one for path, one in zip(paths, wanted) if not Run(path).weights.exists()}
         at_once = min(os.cpu_count() or 1, len(missing))
-        if at_once < 2 or choose_device(self.device).type != "cpu": return
+        if at_once < 2 or choose_device(self.device).type != "cpu":
+            return
+        methods = [make_method(name, self.preset, {**self.overrides, **settings}, self.device)
+                   for name, _, settings in missing.values()]   # a wrong setting: before data are read
         objects_of(self.benchmark.train)   # once, before every process looks for them
-        todo = sum(make_method(name, self.preset, {**self.overrides, **settings}, self.device).steps(self.benchmark) for name, _, settings in missing.values())
+        todo = sum(method.steps(self.benchmark) for method in methods)
         print(f"training {len(missing)} networks, {at_once} at a time, into {self.folder}", flush=True)
-        place = self.folder, self.data, self.root, self.preset, self.overrides, self.device, self.until
-        with steps_bar(missing, todo): Parallel(at_once)(delayed(train_quietly)(place, *one) for one in missing.values())
+        place = (self.folder, self.data, self.root, self.preset, self.overrides, self.device,
+                 self.until)
+        with steps_bar(missing, todo):
+            Parallel(at_once)(delayed(train_quietly)(place, *one) for one in missing.values())
 
     @property
     def facts(self) -> dict: # for a figure's JSON
@@ -108,8 +113,9 @@ def train_quietly(
 ) -> None:
     "One training in a process of its own."
     torch.set_num_threads(1)
-    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
-        Trainings(*place).get(name, random_seed, **settings)
+    with open(os.devnull, "w") as nothing:
+        with contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+            Trainings(*place).get(name, random_seed, **settings)
 
 @contextlib.contextmanager
 def steps_bar(
@@ -117,13 +123,18 @@ def steps_bar(
     steps:int,    # of all of them
 ):
     "A bar that follows their histories."
-    def done(): return sum(max(0, len(Run(path).history_file.read_bytes().splitlines()) - 1) for path in runs if Run(path).history_file.exists())
+    files = [Run(path).history_file for path in runs]
+    def rows(file): return max(0, len(file.read_bytes().splitlines()) - 1) if file.exists() else 0
+    def done(): return sum(map(rows, files))
     def follow():
-        while not over.wait(1): bar.update(done() - bar.n)
+        while not over.wait(1):
+            bar.update(done() - bar.n)
     over = Event()
     with tqdm(total=steps, initial=done(), desc="steps", smoothing=0) as bar:
-        (thread := Thread(target=follow, daemon=True)).start()
-        try: yield
+        thread = Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
         finally:
             over.set()
             thread.join()

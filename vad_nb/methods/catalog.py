@@ -64,7 +64,7 @@ def open_run(
 def score(
     run,                  # a Run, or the folder of a finished training
     benchmark,            # of `load_benchmark` or `load_bags`
-    clips=None,           # of Clip or Bag; None: the test clips, or all there are where none is for training
+    clips=None,           # of Clip or Bag; None: its test clips, or all of one's own videos
     device:str=None,
     progress:bool=True,   # show a progress bar
 ) -> Scores:              # with the provenance that a row of results and the alarms need
@@ -78,7 +78,8 @@ def score(
     bar = tqdm(mine, desc="score") if progress else mine
     found = {clip.name: method.score(clip) for clip in bar}
     if not bags:
-        found = {clip.name: gather(found.get(clip.name), len(clip), method.device) for clip in clips}
+        found = {clip.name: gather(found.get(clip.name), len(clip), method.device)
+                 for clip in clips}
     facts = dict(data=benchmark.name, real=benchmark.real, scored_fingerprint=benchmark.fingerprint)
     if not bags:
         facts["fps"] = {clip.name: clip.fps for clip in clips}
@@ -98,7 +99,7 @@ def provenance(
 
 # %% ../../nbs/39_methods.catalog.ipynb #013-39_methods-catalog
 def train(
-    method:str,            # a key of METHODS: "ddl", "mulde", "mil", "srf", "arnet", or a host with "+xel"
+    method:str,            # a key of METHODS: "ddl", "mulde", "mil", "mil+xel", ...
     benchmark,             # of `load_benchmark`, for ddl and mulde, or `load_bags`
     out,                   # folder for the run; must not hold another
     preset:str="smoke",    # a section of settings.ini
