@@ -60,13 +60,20 @@ def span(values, form:str) -> str: # "0.69 to 0.71", or one number where both re
 
 def course(
     found:dict,   # of `claim`
+    fades:bool,   # the learning rate goes to zero: then rest at the end is no evidence
 ) -> str:
-    "Rise, decline and settling in words, each only where every random seed shows it."
-    text = f"It starts at 0.5, peaks at {span(found['peak'], '.2f')} (step {span(found['peak_step'], 'd')})"
-    text += f" and ends at {span(found['end'], '.2f')}"
+    "Rise, decline and rest in words, each only where every random seed shows it."
     falls, moves = np.subtract(found["peak"], found["end"]), max(found["moves_in_last_tenth"])
-    text += "; it declined" if min(falls) > .01 else "; it did not decline" if max(falls) <= .01 else "; not every one declined"
-    return text + f", and in the last tenth of the steps it moves by {moves:.4f} at most: " + ("settled." if moves < .01 else "not settled.")
+    fell = "; it declined" if min(falls) > .01 else "; not every one declined"
+    if max(falls) <= .01:
+        fell = "; it did not decline"
+    if fades:
+        rest = "but the learning rate fades to zero there: the schedule alone would bring it to rest"
+    else:
+        rest = "settled" if moves < .01 else "not settled"
+    return (f"It starts at 0.5, peaks at {span(found['peak'], '.2f')} (step "
+            f"{span(found['peak_step'], 'd')}) and ends at {span(found['end'], '.2f')}{fell}. "
+            f"In the last tenth of the steps it moves by {moves:.4f} at most, {rest}.")
 
 # %% ../../nbs/55_figures.fig5_anomaly_weight.ipynb #015-55_figures-fig5_anomaly_weight
 DATA = *LABELLED, "folder"   # training clips are enough
@@ -86,6 +93,6 @@ def make(
     found = claim(table)
     caption = (f"The anomaly weight while C3DSU trains on {trainings.data_text}: {count(random_seeds)}, "
                f"{len(table['epoch'])} steps of {settings.batch_size} window{'s'*(settings.batch_size > 1)}, "
-               f"D = {settings.width}, frames of {settings.size[0]}\u00d7{settings.size[1]} pixels{', luminance alone'*settings.grey}. {course(found)}")
-    if settings.schedule == "cosine": caption += " The learning rate fades to zero, so some of the calm at the end is its own."
+               f"D = {settings.width}, frames of {settings.size[0]}\u00d7{settings.size[1]} pixels{', luminance alone'*settings.grey}. "
+               + course(found, settings.schedule == "cosine"))
     return save_figure(draw(table), out, "fig5", caption, table, random_seeds=list(range(random_seeds)), claim=found, **trainings.facts)
