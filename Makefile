@@ -25,10 +25,10 @@ docs: .venv/ready             ## the documentation site, in _docs/site/index.htm
 	$(BIN)/python docs/build.py _docs/site
 
 readme: .venv/ready           ## README.md from nbs/index.ipynb
-	$(BIN)/python tests/readme.py
+	$(BIN)/python tools/readme.py
 
 broken: .venv/ready           ## docs/broken_inputs.md: what is said to each broken file
-	$(BIN)/python tests/broken.py
+	$(BIN)/python tools/broken.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vad_nb needs Python 3.10 or newer: make PYTHON=/path/to/python3 ...")'

@@ -96,7 +96,7 @@ def describe(name: str, thing, module) -> list:
 def api_page(name: str, notebook: Path, target: Path) -> None:
     "Everything public of one module."
     module = import_module(name)
-    lines = [f"# {name}", "", plain(module.__doc__), "", f"Made by the notebook [{notebook.stem}](../notebooks/{notebook.relative_to(ROOT/'nbs').as_posix()}).", ""]
+    lines = [f"# {name}", "", plain(module.__doc__), "", f"Made by the notebook [{notebook.parent.name}/{notebook.stem}](../notebooks/{notebook.relative_to(ROOT/'nbs').as_posix()}).", ""]
     for one in module.__all__:
         lines += describe(one, getattr(module, one), module)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +117,8 @@ def package_page(target: Path) -> None:
 
 def results_page(target: Path) -> None:
     "Stored results, figures with their captions, and a card for every training behind them."
-    from vad_nb.cards import model_card
-    from vad_nb.results import COLUMNS, read_results
+    from vad_nb.evaluation.results import model_card
+    from vad_nb.evaluation.results import COLUMNS, read_results
     lines = ["# Results", "", "Everything here was written by a command from stored runs; nothing was typed in. AUC as shares of 1.", "", "## Table of results", ""]
     rows = [row for row in read_results(ROOT/"figures"/"data"/"results.csv") if row["method"] != "ddl-proxy"]   # of that study the figures show all
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|"*len(COLUMNS)] + ["| " + " | ".join(row.values()) + " |" for row in rows] + ["", "## Figures", ""]
@@ -171,12 +171,12 @@ def stage(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(ROOT/"docs"/"conf.py", folder/"conf.py")
-    tutorials, notebooks, modules = [], [], []
+    tutorials, chapters, modules = [], {}, []
     for path in NOTEBOOKS:
         inside = path.relative_to(ROOT/"nbs")
         notebook = stage_notebook(path, folder/"notebooks"/inside)
         name = f"{first_lines(notebook)[0]} <notebooks/{inside.with_suffix('').as_posix()}>"
-        (tutorials if inside.parts[0] == "tutorials" else notebooks).append(name)
+        (tutorials if inside.parts[0] == "tutorials" else chapters.setdefault(inside.parts[0], [])).append(name)
         if module := module_of(notebook):
             api_page(module, path, folder/"api"/f"{module}.md")
             modules.append(f"api/{module}")
@@ -187,7 +187,7 @@ def stage(folder: Path) -> None:
     results_page(folder/"results.md")
     benchmarks_page(folder/"benchmarks.md")
     package_page(folder/"package.md")
-    trees = toctree("Tutorials", tutorials) + toctree("Notebooks", notebooks) + toctree("Results", ["results", "benchmarks"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", ["package", *modules])
+    trees = toctree("Tutorials", tutorials) + [line for chapter, names in chapters.items() for line in toctree(chapter.replace("_", " "), names)] + toctree("Results", ["results", "benchmarks"]) + toctree("Project", [Path(name).stem for name in written]) + toctree("Modules", ["package", *modules])
     for name, text in pages.items():
         text = re.sub(r"\]\((?:\.\./)?nbs/", "](notebooks/", text)
         text = re.sub(r"\]\((?:\.\./|docs/)?([\w.]+\.md)", lambda found: f"]({found[1].lower()}", text)

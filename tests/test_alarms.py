@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vad_nb.alarms import Threshold, find_alarms, fit_threshold, intervals, measure_alarms, write_alarms
+from vad_nb.evaluation.alarms import (
+    Threshold, find_alarms, fit_threshold, intervals, measure_alarms, write_alarms)
 from vad_nb.cli import main
 from vad_nb.core import DataError, SettingsError
-from vad_nb.data.synthetic import write_scene
-from vad_nb.scores import Scores, smooth
+from vad_nb.data.scene_files import write_scene
+from vad_nb.evaluation.scores import Scores, smooth
 
 
 def threshold(value, smoothing="none", join=0, causal=False):

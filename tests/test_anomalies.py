@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from vad_nb.core import SettingsError
-from vad_nb.data.objects import Tracks
+from vad_nb.data.linking import Tracks
 from vad_nb.data.video import Clip
 from vad_nb.methods.anomalies import GAP, KINDS, box_coordinates, inserted, mosaic, shape
 from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows
-from vad_nb.training import Run, epoch_generator
+from vad_nb.training.run import Run
+from vad_nb.training.train import epoch_generator
 
 CPU = torch.device("cpu")
 SETTINGS = DDLSettings(size=(32, 48), width=8, epochs=1, batch_size=4)

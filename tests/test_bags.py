@@ -6,10 +6,13 @@ import pytest
 from scipy.io import savemat
 
 from vad_nb.core import DataError, SettingsError
+from vad_nb.data.bag_sets import (
+    PED2_DRAWS, load_bags, neighbour_distance, pool_objects, shanghaitech_bags, standardise,
+    synthetic_bags, track_windows)
 from vad_nb.data.bags import (
-    PED2_DRAWS, Bag, WeakBenchmark, convert, expand, load_bags, merge_crops, neighbour_distance, pool_objects, range_labels, read_annotations,
-    read_bags, read_names, read_numbers, segments, shanghaitech_bags, standardise, synthetic_bags, track_windows)
-from vad_nb.data.objects import Tracks
+    Bag, WeakBenchmark, convert, expand, merge_crops, range_labels, read_annotations,
+    read_bags, read_names, read_numbers, segments)
+from vad_nb.data.linking import Tracks
 
 
 class Bomb:

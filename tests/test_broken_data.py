@@ -18,8 +18,10 @@ from tiny_benchmarks import (LENGTH, RANGES, UCSD, cell, expected, lying_capture
                              write_mat, write_ped2, write_video)
 
 from vad_nb.core import DataError, SettingsError, VadNbError
-from vad_nb.data import benchmarks, video
-from vad_nb.data.benchmarks import doctor, download, load_benchmark, unpack
+from vad_nb.data import datasets, downloads, video
+from vad_nb.data.doctor import doctor
+from vad_nb.data.downloads import download, unpack
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.data.video import clip_sources, open_clip, window_indices
 
 case = CASES = Cases()
@@ -266,7 +268,7 @@ def set_case(name, *words, write=write_ped2, labels=UCSD, source=None, as_set="p
     def add(damage):
         def run(folder, patch):
             root = write(folder/"set")
-            patch.setitem(benchmarks.EXPECTED, as_set, expected(labels, **facts))
+            patch.setitem(datasets.EXPECTED, as_set, expected(labels, **facts))
             damage(root)
             load_benchmark(as_set, root, labels=source)
         return case(name, *words, doctor=as_set if source is None else None)(run)
@@ -388,7 +390,7 @@ def _(root):
 @case("pixel masks of another size than the frames", "01.npy", "8 masks of 24x32", "8 of 12x16", doctor="ped2")
 def _(folder, patch):
     root = write_ano_pred(folder/"set")
-    patch.setitem(benchmarks.EXPECTED, "ped2", expected(("frame_mask",)))
+    patch.setitem(datasets.EXPECTED, "ped2", expected(("frame_mask",)))
     np.save(root/"testing/test_pixel_mask/01.npy", tiny_masks("01")[:, ::2, ::2])
     load_benchmark("ped2", root).mask("01")
 
@@ -396,7 +398,7 @@ def _(folder, patch):
 @case("one pixel mask too few", "01.npy", "8 masks of 24x32", "7 of 24x32", doctor="ped2")
 def _(folder, patch):
     root = write_ano_pred(folder/"set")
-    patch.setitem(benchmarks.EXPECTED, "ped2", expected(("frame_mask",)))
+    patch.setitem(datasets.EXPECTED, "ped2", expected(("frame_mask",)))
     np.save(root/"testing/test_pixel_mask/01.npy", tiny_masks("01")[:-1])
     load_benchmark("ped2", root).mask("01")
 
@@ -404,7 +406,7 @@ def _(folder, patch):
 @case("truncated pixel masks", "01.npy", "array of plain numbers", doctor="ped2")
 def _(folder, patch):
     root = write_ano_pred(folder/"set")
-    patch.setitem(benchmarks.EXPECTED, "ped2", expected(("frame_mask",)))
+    patch.setitem(datasets.EXPECTED, "ped2", expected(("frame_mask",)))
     change(root/"testing/test_pixel_mask/01.npy", half)
     load_benchmark("ped2", root).mask("01")
 
@@ -444,7 +446,7 @@ def ped2_npy(name, *words):
     def add(make):
         def damage(root):
             shutil.rmtree(root/"testing/test_pixel_mask")
-            make(root/"frame_labels_ped2.npy", np.concatenate([benchmarks.from_ranges(ranges, LENGTH, "") for ranges in RANGES.values()]))
+            make(root/"frame_labels_ped2.npy", np.concatenate([datasets.from_ranges(ranges, LENGTH, "") for ranges in RANGES.values()]))
         return set_case(name, "frame_labels_ped2.npy", *words, write=write_ano_pred)(damage)
     return add
 
@@ -543,7 +545,7 @@ def _(folder, patch):
 
 @case("unknown label source", "'volLabels'", "gt_frame", kind=SettingsError)
 def _(folder, patch):
-    patch.setitem(benchmarks.EXPECTED, "ped2", expected(UCSD))
+    patch.setitem(datasets.EXPECTED, "ped2", expected(UCSD))
     load_benchmark("ped2", write_ped2(folder/"set"), labels="volLabels")
 
 
@@ -562,7 +564,7 @@ def _(folder, patch):
 def _(folder, patch):
     def retrieve(url, known_hash, path, fname, progressbar):
         raise ValueError(f"SHA256 hash of downloaded file ({fname}) does not match the known hash")
-    patch.setattr(benchmarks.pooch, "retrieve", retrieve)
+    patch.setattr(downloads.pooch, "retrieve", retrieve)
     download("ped2", folder/"set")
 
 
@@ -642,7 +644,7 @@ def test_random_damage_is_refused_or_harmless(seed, tmp_path, monkeypatch):
     rng = np.random.default_rng(seed)
     monkeypatch.setenv("VAD_NB_CACHE", str(tmp_path/"cache"))
     name, write, labels = [("ped2", write_ped2, UCSD), ("avenue", write_avenue, ("volLabel", "ano_pred")), ("ped2", write_ano_pred, ("frame_mask", "masks"))][seed % 3]
-    monkeypatch.setitem(benchmarks.EXPECTED, name, expected(labels))
+    monkeypatch.setitem(datasets.EXPECTED, name, expected(labels))
     root = write(tmp_path/"set")
     victim = rng.choice(sorted(path for path in root.rglob("*") if path.is_file()))
     whole = bytearray(victim.read_bytes())

@@ -14,15 +14,20 @@ from torch import nn
 
 from vad_nb import core
 from vad_nb.core import DataError, SettingsError, TrainingError
-from vad_nb.data import objects
-from vad_nb.data.bags import Bag, WeakBenchmark, convert, load_bags, range_labels, read_annotations, read_bags, read_list, read_names, read_numbers
-from vad_nb.data.objects import read_deepsort_text, read_official_json
-from vad_nb.evaluation import evaluate, write_json
+from vad_nb.data import linking
+from vad_nb.data.bags import (
+    Bag, WeakBenchmark, convert, range_labels, read_annotations, read_bags, read_list,
+    read_names, read_numbers)
+from vad_nb.data.bag_sets import load_bags
+from vad_nb.data.linking import read_deepsort_text, read_official_json
+from vad_nb.evaluation.reports import evaluate, write_json
 from vad_nb.methods.catalog import make_method, open_run
-from vad_nb.regions import Boxes, evaluate_boxes, evaluate_maps, truth_from_masks
-from vad_nb.results import read_results
-from vad_nb.scores import Scores, read_labels_csv
-from vad_nb.training import History, Run, begin, fit_loop, load_state, load_weights, read_history, save_weights
+from vad_nb.evaluation.regions import Boxes, evaluate_boxes, evaluate_maps, truth_from_masks
+from vad_nb.evaluation.results import read_results
+from vad_nb.evaluation.scores import Scores, read_labels_csv
+from vad_nb.training.run import (
+    History, Run, write_or_check_config, load_state, load_weights, read_history, save_weights)
+from vad_nb.training.train import train
 
 LABELS = {"01": np.array([0, 1, 1]), "02": np.array([0, 0])}
 WHOLE = "video,frame,score\n01,0,0.5\n01,1,0.25\n01,2,1e-3\n02,0,1\n02,1,2\n"
@@ -202,8 +207,8 @@ for name, content, word in (
         ("a box in pixels", '{"01/003.jpg": {"1": {"box": [0, 0, 20, 30]}}}', "[0, 1]"), ("a box inside out", '{"01/003.jpg": {"1": {"box": [0.5, 0, 0.2, 0.3]}}}', "01/003.jpg"),
         ("a box with NaN", '{"01/003.jpg": {"1": {"box": [NaN, 0, 0.2, 0.3]}}}', "01/003.jpg")):
     case(name, "boxes.json", word)(lambda folder, patch, content=content: read_official_json(write(folder/"boxes.json", content)))
-for name, content, word in (("empty track file", "", "header"), ("track file with another header", "a b c\n", "header"), ("track with too few columns", objects.HEADER + " anomaly\n1 2 3\n", "line 2"),
-                            ("track with text", objects.HEADER + "\n0 1 2 0 0 5 5\n1 1 2 x 0 5 5\n", "line 3"), ("track file that is no text", b"\xff\xfe\x00", "text")):
+for name, content, word in (("empty track file", "", "header"), ("track file with another header", "a b c\n", "header"), ("track with too few columns", linking.HEADER + " anomaly\n1 2 3\n", "line 2"),
+                            ("track with text", linking.HEADER + "\n0 1 2 0 0 5 5\n1 1 2 x 0 5 5\n", "line 3"), ("track file that is no text", b"\xff\xfe\x00", "text")):
     case(name, "01_001.txt", word)(lambda folder, patch, content=content: read_deepsort_text(write(folder/"01_001.txt", content), (480, 856)))
 
 
@@ -249,8 +254,8 @@ def batches(epoch, generator):
 
 def fit(folder, epochs=1, loss=1., **options):
     run = Run(folder/"run")
-    begin(run, dict(method="toy"), resume=True)
-    return fit_loop(run, Toy(loss), batches, epochs, .01, resume=True, **options)
+    write_or_check_config(run, dict(method="toy"), resume=True)
+    return train(run, Toy(loss), batches, epochs, .01, resume=True, **options)
 
 
 @contextlib.contextmanager
@@ -343,13 +348,13 @@ def _(folder, patch):
     fit(folder)
 
 
-case("a second training in one folder", "run", "--resume", kind=SettingsError)(lambda folder, patch: [begin(Run(folder/"run"), dict(method="toy")) for _ in range(2)])
+case("a second training in one folder", "run", "--resume", kind=SettingsError)(lambda folder, patch: [write_or_check_config(Run(folder/"run"), dict(method="toy")) for _ in range(2)])
 case("another training resumed", "run", "cannot be resumed", "random_seed 0", "found 1", kind=SettingsError)(
-    lambda folder, patch: [begin(Run(folder/"run"), dict(method="toy", random_seed=seed), resume=True) for seed in (0, 1)])
+    lambda folder, patch: [write_or_check_config(Run(folder/"run"), dict(method="toy", random_seed=seed), resume=True) for seed in (0, 1)])
 case("a loss that is not a number", "loss is nan at step 0", "last good checkpoint: none", kind=TrainingError)(lambda folder, patch: fit(folder, loss=float("nan")))
 case("a loss that is infinite in the second epoch", "loss is inf at step 2", "training_state.pt", kind=TrainingError)(lambda folder, patch: (fit(folder), fit(folder, 2, float("inf"))))
 case("training clips shorter than a window", "epoch 0", "took no step", "longer than a window", kind=TrainingError)(
-    lambda folder, patch: fit_loop(Run(folder/"run"), Toy(), lambda epoch, generator: [], 1, .01))
+    lambda folder, patch: train(Run(folder/"run"), Toy(), lambda epoch, generator: [], 1, .01))
 case("a setting that does not exist", "'speed'", "expected one of", kind=SettingsError)(lambda folder, patch: make_method("ddl", overrides=dict(speed=1), device="cpu"))
 case("a setting of another kind", "epochs", "'many'", "expected int", kind=SettingsError)(lambda folder, patch: make_method("ddl", overrides=dict(epochs="many"), device="cpu"))
 case("a method that does not exist", "'magic'", "expected one of ddl", kind=SettingsError)(lambda folder, patch: make_method("magic"))
@@ -370,8 +375,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
     assert (tmp_path/"run/training_state.pt").read_bytes() == before
     fit(tmp_path, 2)
     again, through = (Run(tmp_path/name) for name in ("run", "through"))
-    begin(through, dict(method="toy"))
-    fit_loop(through, Toy(), batches, 2, .01)
+    write_or_check_config(through, dict(method="toy"))
+    train(through, Toy(), batches, 2, .01)
     assert again.history_file.read_bytes() == through.history_file.read_bytes()
 
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from vad_nb.benchmarks.c3dsu import Published
-from vad_nb.methods.c3dsu import C3DSU, ConvBlock, UNet, count_macs, count_parameters, folded, one_launch
+from vad_nb.speed.c3dsu import Published
+from vad_nb.methods.c3dsu import (
+    C3DSU, ConvBlock, UNet, count_macs, count_parameters, folded, one_launch)
 
 
 @pytest.mark.parametrize("settings, official, unused", [

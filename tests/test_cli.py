@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vad_nb.cli import FIGURES, main
-from vad_nb.methods.weak_study import MAIN, METRICS, read_study, write_study
-from vad_nb.results import read_results
+from vad_nb.studies.bank import MAIN, METRICS, read_study, write_study
+from vad_nb.evaluation.results import read_results
 
 
 VAD_NB = Path(sys.executable).parent/"vad-nb"
@@ -122,9 +122,9 @@ def test_help_teaches_and_is_quick():
 
 def test_every_figure_of_the_command_exists():
     from importlib import import_module
-    from vad_nb.figures import trainings
-    assert FIGURES == tuple(trainings.FIGURES)
-    for module in trainings.FIGURES.values():
+    from vad_nb.figures import draw
+    assert FIGURES == tuple(draw.FIGURES)
+    for module in draw.FIGURES.values():
         assert callable(import_module(f"vad_nb.figures.{module}").make)
 
 
@@ -179,11 +179,12 @@ def test_a_shell_completes_commands_data_sets_and_presets(typed, offered, tmp_pa
 
 
 def test_names_that_help_lists_are_the_names_that_work(capsys, tmp_path):
-    from vad_nb.benchmarks.harness import families
+    from vad_nb.speed.harness import families
     from vad_nb.cli import DOWNLOADS, HOSTS, RACES
     from vad_nb.core import BAG_SETS, FRAME_SETS
-    from vad_nb.data.bags import BAG_FOLDERS
-    from vad_nb.data.benchmarks import ARCHIVES, EXPECTED
+    from vad_nb.data.bag_sets import BAG_FOLDERS
+    from vad_nb.data.downloads import ARCHIVES
+    from vad_nb.data.datasets import EXPECTED
     from vad_nb.methods import mil
     from vad_nb.methods.catalog import METHODS
     assert set(FRAME_SETS) == {*EXPECTED, "folder"} and set(BAG_SETS) == {"synthetic-ws", *BAG_FOLDERS}
@@ -195,8 +196,8 @@ def test_names_that_help_lists_are_the_names_that_work(capsys, tmp_path):
 
 
 def test_alarms_are_measured_on_bags(capsys, tmp_path):
-    from vad_nb.data.bags import load_bags
-    from vad_nb.scores import Scores
+    from vad_nb.data.bag_sets import load_bags
+    from vad_nb.evaluation.scores import Scores
     bags = load_bags("synthetic-ws")
     Scores({name: labels + .5 for name, labels in bags.labels.items()}).write_csv(tmp_path/"scores.csv")
     Scores({bag.name: np.zeros(bag.frames) for bag in bags.train if not bag.abnormal}).write_csv(tmp_path/"normal.csv")

@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from vad_nb.core import SettingsError, TrainingError
-from vad_nb.data.objects import Tracks
+from vad_nb.data.linking import Tracks
 from vad_nb.data.video import Clip
-from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows, box_mask, distinction_loss, draw_noise, pixel_distance, pseudo_anomaly
-from vad_nb.training import Run, epoch_generator, fit_loop
+from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows
+from vad_nb.methods.ddl_losses import (
+    box_mask, distinction_loss, draw_noise, pixel_distance, pseudo_anomaly)
+from vad_nb.training.run import Run
+from vad_nb.training.train import epoch_generator, train
 
 CPU = torch.device("cpu")
 SMALL = dict(size=(32, 48), width=8, epochs=1, batch_size=4)
@@ -110,7 +113,7 @@ def test_boxes_of_other_data_are_an_error(tmp_path):
     settings = DDLSettings(**SMALL)
     windows = Windows([a_clip(8)], settings, CPU, {"a": one_object([])})
     with pytest.raises(TrainingError, match="skipped 6 of 6.*boxes"):
-        fit_loop(Run(tmp_path), DDLObjective(settings, windows), lambda epoch, generator: [torch.arange(6)], 1, 0.01)
+        train(Run(tmp_path), DDLObjective(settings, windows), lambda epoch, generator: [torch.arange(6)], 1, 0.01)
     assert not (tmp_path / "weights.safetensors").exists()
 
 
@@ -182,7 +185,7 @@ def test_a_step_never_asks_the_device_for_a_number(tmp_path):
     run = Run(tmp_path)
     run.write_json("config.json", {})
     with Watch():
-        fit_loop(run, objective, lambda epoch, generator: Steps(), 1, 0.01, average=0.9, flush_every=100)
+        train(run, objective, lambda epoch, generator: Steps(), 1, 0.01, average=0.9, flush_every=100)
     assert counts[1:] == [counts[1]]*3, asked
 
 

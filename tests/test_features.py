@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from vad_nb.core import DataError
-from vad_nb.data.features import (FEATURES, calibrate, flow_frames, frame_maximum, height_line, motion_features, nearest_distance,
-                                  object_features, orientation_descriptor, relative_width, track_mean)
-from vad_nb.data.objects import Tracks
+from vad_nb.data.features import (
+    FEATURES, calibrate, flow_frames, frame_maximum, height_line, motion_features,
+    nearest_distance, object_features, orientation_descriptor, relative_width, track_mean)
+from vad_nb.data.linking import Tracks
 from vad_nb.data.video import Clip
 
 
@@ -150,7 +151,7 @@ def test_no_objects_and_wrong_tracks(tmp_path):
 
 def test_ped2_cyclist_outpaces_the_walkers(data_folder, tmp_path):
     "Test clip 02: the label begins at frame 94; half of one clip is enough for the claim."
-    from vad_nb.data.objects import find_objects
+    from vad_nb.data.finding import find_objects
     from vad_nb.data.video import open_clip
     whole = open_clip(data_folder/"ped2"/"testing"/"frames"/"02")
     clip = Clip("02", np.ascontiguousarray(whole.frames[40:140]), whole.fps)

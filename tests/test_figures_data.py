@@ -6,12 +6,14 @@ import pytest
 
 from vad_nb.cli import main
 from vad_nb.core import SettingsError
-from vad_nb.data.synthetic import make_scene, write_video
-from vad_nb.figures.trainings import FIGURES, Trainings, draw_figures
+from vad_nb.data.scene import make_scene
+from vad_nb.data.scene_files import write_video
+from vad_nb.figures.draw import FIGURES, draw_figures
+from vad_nb.studies.trainings import Trainings
 from vad_nb.methods.ddl import DDL
 from vad_nb.methods.mil import MIL
 from vad_nb.methods.mulde_video import MuldeVideo
-from vad_nb.training import read_history
+from vad_nb.training.run import read_history
 
 WEAK = ("synthetic-ws", "shanghaitech-ws", "ped2-ws")
 TRAINING_CLIPS_ARE_ENOUGH = {("4", "folder"), ("5", "folder")}

@@ -26,11 +26,11 @@ from safetensors.torch import load_file
 from test_methods import QUICK as BATTERY
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from vad_nb.data.bags import load_bags
-from vad_nb.data.benchmarks import load_benchmark
+from vad_nb.data.bag_sets import load_bags
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.methods.catalog import METHODS
 from vad_nb.methods.mil import WeakSettings
-from vad_nb.training import Run, load_state
+from vad_nb.training.run import Run, load_state
 
 WEAK = dict(hidden=8, epochs=4, batch_size=10)
 QUICK = {**BATTERY, "ddl": dict(size=(32, 48), width=8, epochs=4, batch_size=40)}   # the weakly supervised methods share WEAK

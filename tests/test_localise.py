@@ -7,13 +7,14 @@ from test_methods import QUICK
 
 from vad_nb.cli import main
 from vad_nb.core import DataError, SettingsError
-from vad_nb.data.benchmarks import load_benchmark
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.data.video import Clip
-from vad_nb.localise import BOX_COLUMNS, evaluate_regions, frame_maps, read_boxes, store_maps, write_boxes
+from vad_nb.apps.localise import (
+    BOX_COLUMNS, evaluate_regions, frame_maps, read_boxes, store_maps, write_boxes)
 from vad_nb.methods.catalog import make_method, open_run
-from vad_nb.regions import Boxes
-from vad_nb.scores import error_map
-from vad_nb.training import Run
+from vad_nb.evaluation.regions import Boxes
+from vad_nb.evaluation.scores import error_map
+from vad_nb.training.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_maps_that_do_not_fit_and_methods_without_maps_are_refused(small, traine
     np.save(tmp_path / f"{small.test[1].name}.npy", np.zeros((40, 30, 90)))
     with pytest.raises(DataError, match="size of the masks"):
         evaluate_regions(tmp_path, small, progress=False)
-    from vad_nb import localise
+    from vad_nb.apps import localise
 
     class Blind:
         names = ("blind", "none")

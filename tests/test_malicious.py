@@ -22,17 +22,21 @@ from torch import nn
 
 from vad_nb import core
 from vad_nb.core import VadNbError, read_table
-from vad_nb.data import benchmarks
-from vad_nb.data.bags import convert, read_annotations, read_bags, read_list, read_names, read_numbers
-from vad_nb.data.benchmarks import doctor, load_benchmark, unpack
-from vad_nb.data.objects import read_deepsort_text, read_official_json, stored
+from vad_nb.data import datasets
+from vad_nb.data.bags import (
+    convert, read_annotations, read_bags, read_list, read_names, read_numbers)
+from vad_nb.data.doctor import doctor
+from vad_nb.data.datasets import load_benchmark
+from vad_nb.data.downloads import unpack
+from vad_nb.data.linking import read_deepsort_text, read_official_json
+from vad_nb.data.finding import stored
 from vad_nb.data.video import open_clip
-from vad_nb.evaluation import evaluate_files
+from vad_nb.evaluation.reports import evaluate_files
 from vad_nb.methods.catalog import open_run
-from vad_nb.methods.weak_study import read_study
-from vad_nb.results import read_results
-from vad_nb.scores import Scores, read_labels_csv
-from vad_nb.training import Run, load_state, load_weights, read_history
+from vad_nb.studies.bank import read_study
+from vad_nb.evaluation.results import read_results
+from vad_nb.evaluation.scores import Scores, read_labels_csv
+from vad_nb.training.run import Run, load_state, load_weights, read_history
 
 HEARD, LISTENING = [], []
 EVENTS = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect"}
@@ -176,7 +180,7 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.filterwarnings("ignore")
 def test_nothing_runs_and_nothing_is_written(reader, tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmarks.EXPECTED, "ped2", expected(UCSD))
+    monkeypatch.setitem(datasets.EXPECTED, "ped2", expected(UCSD))
     refused = 0
     for number, (name, make) in enumerate(PAYLOADS.items()):
         folder = tmp_path / str(number)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from vad_nb.core import DataError, SettingsError, VadNbError
-from vad_nb.data.bags import load_bags
-from vad_nb.data.benchmarks import load_benchmark
+from vad_nb.data.bag_sets import load_bags
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.methods.catalog import METHODS, make_method, open_run, score
 from vad_nb.methods.mil import HOSTS
 from vad_nb.methods.xel import BANKED
-from vad_nb.training import Run
+from vad_nb.training.run import Run
 
 QUICK = {"ddl": dict(size=(32, 48), width=8, epochs=2, batch_size=16),
          "mulde": dict(units=(16, 16), epochs=2, batch_size=200, features="pace,width+appearance", window=5, aggregate="gmm3")}

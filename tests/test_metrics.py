@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 from sklearn import config_context as sklearn_config
 from sklearn import metrics as sklearn
 
-from vad_nb import metrics
+from vad_nb.evaluation import metrics
 from vad_nb.core import DataError
-from vad_nb.metrics import METRICS, Frames, Ranking, auc, average_precision, eer, interval, measure, pool_frames, pr_auc, roc_curve, tpr_at_fpr, video_draws
+from vad_nb.evaluation.metrics import (
+    METRICS, Frames, Ranking, auc, average_precision, eer, interval, measure, pool_frames,
+    pr_auc, roc_curve, tpr_at_fpr, video_draws)
 
 
 def random_case(generator, ties):

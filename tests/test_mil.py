@@ -8,9 +8,12 @@ import torch
 from sklearn.cluster import KMeans
 
 from vad_nb.core import SettingsError, TrainingError, load_preset
-from vad_nb.data.bags import Bag, synthetic_bags
-from vad_nb.methods.mil import HOSTS, MIL, Head, MILSettings, Videos, WeakObjective, arnet_loss, draw_batches, mil_loss, orient, srf_loss, two_means
-from vad_nb.training import Run
+from vad_nb.data.bags import Bag
+from vad_nb.data.bag_sets import synthetic_bags
+from vad_nb.methods.mil import (
+    HOSTS, MIL, Head, MILSettings, Videos, WeakObjective, arnet_loss, draw_batches, mil_loss,
+    orient, srf_loss, two_means)
+from vad_nb.training.run import Run
 
 
 def batch(seed=0, videos=6, longest=9):

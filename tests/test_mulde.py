@@ -9,8 +9,9 @@ from sklearn.mixture import GaussianMixture
 
 from vad_nb.core import SettingsError, TrainingError, reduced_precision
 from vad_nb.data.mixtures import Mixture, hard_set, toy_set
-from vad_nb.methods.mulde import (Aggregate, GeluSlope, LogDensity, MuldeObjective, MuldeSettings, ScoreNetwork, all_scales, density_map,
-                                  fit_features, make_network, scale_grid, score_matching_loss, truth_errors)
+from vad_nb.methods.mulde import (
+    Aggregate, GeluSlope, LogDensity, MuldeObjective, MuldeSettings, ScoreNetwork, all_scales,
+    density_map, fit_features, make_network, scale_grid, score_matching_loss, truth_errors)
 from vad_nb.methods.sigma import gaussian_weight, make_sampler, square_weight
 
 SMALL = MuldeSettings(units=(32, 32), epochs=3, batch_size=500)

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from vad_nb.core import SettingsError, TrainingError
-from vad_nb.data.benchmarks import load_benchmark
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.data.features import ObjectFeatures, calibrate, frame_maximum, object_features
-from vad_nb.data.objects import find_objects
+from vad_nb.data.finding import find_objects
 from vad_nb.data.video import Clip
 from vad_nb.methods.mulde import MuldeSettings, all_scales
 from vad_nb.methods.mulde_video import SIZES, Measures, MuldeVideo, read_features
-from vad_nb.training import Run, load_state
+from vad_nb.training.run import Run, load_state
 
 TINY = MuldeSettings(units=(16, 16), epochs=3, batch_size=300, features="pace,width", sampler="adaptive", aggregate="max")
 

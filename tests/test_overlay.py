@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vad_nb.core import SettingsError
-from vad_nb.overlay import MARGIN, TITLE, WIDTH, overlay_clip, overlay_frames, write_video
+from vad_nb.apps.overlay import MARGIN, TITLE, WIDTH, overlay_clip, overlay_frames, write_video
 
 SCORES = np.array([0.1, 0.2, 0.8, 0.2, 0.1, 0.1])
 

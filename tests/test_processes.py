@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from vad_nb.data.benchmarks import synthetic_root
-from vad_nb.scores import Scores
-from vad_nb.training import read_history
+from vad_nb.data.datasets import synthetic_root
+from vad_nb.evaluation.scores import Scores
+from vad_nb.training.run import read_history
 
 TRAIN = ["train", "ddl", "--data", "folder", "--set", "size=32x48", "width=8", "batch_size=10", "epochs=3", "average=0.9", "--device", "cpu"]
 # double precision throughout: Adam divides each gradient by its size, also where it is rounding alone

@@ -15,6 +15,11 @@ NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_c
 MODULES = sorted(path for path in (ROOT / "vad_nb").rglob("*.py") if path.name not in ("__init__.py", "_modidx.py"))
 
 
+def short(notebook: Path) -> str:
+    "Chapter and name of a notebook, as in 4_methods/03_ddl."
+    return notebook.relative_to(ROOT/"nbs").with_suffix("").as_posix()
+
+
 def module_of(notebook: Path) -> str | None:
     "What a notebook exports to, as vad_nb.data.video; None when it exports nothing."
     import nbformat
@@ -40,14 +45,14 @@ def test_modules_are_what_the_notebooks_export(tmp_path):
     assert not differing, f"run nbdev-export: {differing}"
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=short)
 def test_notebook_is_clean_and_reads_without_being_run(notebook, tmp_path):
     import nbformat
     from nbdev.clean import clean_nb
     from fastcore.nbio import read_nb
     before, after = read_nb(notebook), read_nb(notebook)
     clean_nb(after)
-    assert before == after, f"run nbdev-clean --fname {notebook.name}"
+    assert before == after, f"run nbdev-clean --fname nbs/{short(notebook)}.ipynb"
     cells = [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert not any(output.output_type == "error" for output in outputs)
@@ -55,7 +60,7 @@ def test_notebook_is_clean_and_reads_without_being_run(notebook, tmp_path):
         assert outputs, "no stored outputs: run nbdev-test --save"
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=short)
 def test_links_of_a_notebook_lead_somewhere(notebook):
     import nbformat
     cells = nbformat.read(notebook, 4).cells
@@ -67,11 +72,11 @@ def test_links_of_a_notebook_lead_somewhere(notebook):
 
 def marks(notebook: Path) -> list:
     "Figures and tutorials share trainings in the cache: one worker runs them in turn. Some notebooks also show real data."
-    found = [pytest.mark.xdist_group("trainings")] if "figures" in notebook.stem or "tutorials" in notebook.parts else []
+    found = [pytest.mark.xdist_group("trainings")] if {"6_figures", "tutorials"} & set(notebook.parts) else []
     return found + [pytest.mark.data]*("folder := data_folder()" in notebook.read_text())
 
 
-@pytest.mark.parametrize("notebook", [pytest.param(path, id=path.stem, marks=marks(path)) for path in NOTEBOOKS])
+@pytest.mark.parametrize("notebook", [pytest.param(path, id=short(path), marks=marks(path)) for path in NOTEBOOKS])
 def test_notebook_runs(notebook):
     from nbdev.test import test_nb
     passed, seconds = test_nb(notebook)
@@ -93,19 +98,30 @@ def imports(path: Path) -> set:
     return found
 
 
-def test_a_module_imports_only_from_rooms_above_its_own():
-    numbers = {module_of(notebook): notebook.stem.split("_")[0] for notebook in NOTEBOOKS if module_of(notebook)}
-    assert len(set(numbers.values())) == len(numbers), "two rooms have one number"
-    for name, number in numbers.items():
-        path = ROOT / (name.replace(".", "/") + ".py")
-        below = {other for other in imports(path) & numbers.keys() if numbers[other] >= number and other != name}
-        assert not below, f"{name} ({number}) imports {below}"
+PLACES = {module_of(notebook): short(notebook) for notebook in NOTEBOOKS if module_of(notebook)}
+
+
+def test_chapters_of_notebooks_are_folders_of_the_package():
+    for name, place in PLACES.items():
+        chapter, folder = place.split("/")[0], ".".join(name.split(".")[1:-1])
+        assert chapter[2:] == (folder or "ground"), f"nbs/{place}.ipynb exports {name}"
+        assert place.split("/")[1][3:] == name.split(".")[-1], f"nbs/{place}.ipynb: another name"
+    assert len({place[:place.index("/") + 3] for place in PLACES.values()}) == len(PLACES), (
+        "two notebooks of a chapter have one number")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_module_imports_only_from_rooms_before_its_own(name):
+    "A chapter builds on lower chapters, a notebook on those before it in its own."
+    for other in imports(ROOT/(name.replace(".", "/") + ".py")) & PLACES.keys() - {name}:
+        assert PLACES[other] < PLACES[name] or name == "vad_nb.cli", (
+            f"{PLACES[name]} imports {PLACES[other]}, which comes later: move what both need down")
 
 
 def test_the_package_imports_without_notebooks_tools(tmp_path):
     code = ("import sys; import vad_nb; "
             "sys.modules.update(dict.fromkeys(['nbdev', 'fastcore', 'IPython', 'ipywidgets', 'jupyterlab'])); "
-            "import vad_nb.cli, vad_nb.methods.catalog, vad_nb.figures.trainings, vad_nb.evaluation")
+            "import vad_nb.cli, vad_nb.methods.catalog, vad_nb.figures.draw, vad_nb.evaluation.reports")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)   # not beside the checkout: a folder named vad_nb there would be imported
 
 
@@ -176,7 +192,7 @@ def test_readme_is_made_from_the_index():
 
 
 def test_nothing_unpickles_or_evaluates_text():
-    allowed_torch_load = {"training.py"}
+    allowed_torch_load = {"run.py"}
     never = {"pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle", "yaml"}
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -211,5 +227,5 @@ def test_public_functions_say_what_they_do():
 def test_wheel_holds_all_subpackages_and_the_presets(tmp_path):
     subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    for name in ("vad_nb/settings.ini", "vad_nb/data/video.py", "vad_nb/methods/ddl.py", "vad_nb/figures/fig4_training_effects.py"):
+    for name in ("vad_nb/settings.ini", "vad_nb/data/video.py", "vad_nb/methods/ddl.py", "vad_nb/figures/fig4.py"):
         assert name in names

@@ -7,11 +7,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from vad_nb.core import DataError
-from vad_nb.data.benchmarks import load_benchmark
-from vad_nb.evaluation import compare
-from vad_nb.metrics import video_draws
-from vad_nb.regions import (Boxes, Regions, benchmark_truth, boxes_from_maps, count_boxes, count_maps, detection_area, evaluate_boxes,
-                            evaluate_maps, map_thresholds, pixel_scores, region_areas, truth_from_masks)
+from vad_nb.data.datasets import load_benchmark
+from vad_nb.evaluation.reports import compare
+from vad_nb.evaluation.metrics import video_draws
+from vad_nb.evaluation.regions import (
+    Boxes, Regions, benchmark_truth, boxes_from_maps, count_boxes, count_maps, detection_area,
+    evaluate_boxes, evaluate_maps, map_thresholds, pixel_scores, region_areas, truth_from_masks)
 
 
 def sets_of(mask):

@@ -8,11 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from vad_nb.cli import main
 from vad_nb.core import SettingsError
-from vad_nb.data.benchmarks import load_benchmark
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.methods.catalog import make_method
-from vad_nb.report import choose_frames, rank_clips, write_report
-from vad_nb.scores import Scores
-from vad_nb.training import Run
+from vad_nb.apps.report import choose_frames, rank_clips, write_report
+from vad_nb.evaluation.scores import Scores
+from vad_nb.training.run import Run
 
 LABELS = {"a": np.array([0, 0, 1, 1]), "one": np.array([1, 1, 1, 1]), "b": np.array([0, 1, 0, 1])}
 SCORES = Scores({"a": [0.1, 0.3, 0.2, 0.9], "one": [0.5, 0.6, 0.05, 0.1], "b": [0.1, 0.8, 0.7, 0.9]})

@@ -10,8 +10,9 @@ from scipy.stats import chisquare, kstest, lognorm, loguniform
 from vad_nb.core import SettingsError
 from vad_nb.data.mixtures import Mixture as PointMixture
 from vad_nb.data.mixtures import hard_set, toy_set
-from vad_nb.methods.sigma import (SAMPLERS, Adaptive, Emphasis, LogGaussian, LogUniform, Mixture, gaussian_weight, log_gaussian_parameters,
-                                  make_sampler, make_weight, square_weight)
+from vad_nb.methods.sigma import (
+    SAMPLERS, Adaptive, Emphasis, LogGaussian, LogUniform, Mixture, gaussian_weight,
+    log_gaussian_parameters, make_sampler, make_weight, square_weight)
 
 NAMES = [*SAMPLERS, "log-uniform+log-gaussian", "log-uniform+log-gaussian@0.2", "log-gaussian-log+emphasis", "log-uniform+adaptive@0.7"]
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from vad_nb.benchmarks import c3dsu, ddl, harness, mulde
-from vad_nb.benchmarks.harness import Race, Side, count_work, families, largest_difference, race
+from vad_nb.speed import c3dsu, ddl, harness, mulde
+from vad_nb.speed.harness import Race, Side, count_work, families, largest_difference, race
 from vad_nb.cli import main
-from vad_nb.data.benchmarks import load_benchmark
+from vad_nb.data.datasets import load_benchmark
 from vad_nb.methods.c3dsu import C3DSU, count_macs
 from vad_nb.methods.ddl import DDL, DDLObjective, DDLSettings, Windows
 from vad_nb.methods.mulde import MuldeSettings, all_scales, make_network, scale_grid
-from vad_nb.scores import error_map, tile_scores
+from vad_nb.evaluation.scores import error_map, tile_scores
 
 CPU = torch.device("cpu")
 
@@ -51,7 +51,7 @@ def test_the_published_tilings_are_ours(shape, tile):
 
 
 def test_scores_of_windows_decoded_anew_are_those_of_the_stream(tmp_path, monkeypatch):
-    from vad_nb.data.synthetic import write_images
+    from vad_nb.data.scene_files import write_images
     from vad_nb.data.video import frame_files, read_image
     from vad_nb.methods import ddl as method_module
     monkeypatch.setattr(method_module, "reduced_precision", lambda device: False)

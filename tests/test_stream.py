@@ -7,12 +7,12 @@ import pytest
 
 from vad_nb.cli import main
 from vad_nb.core import DataError, SettingsError
-from vad_nb.data.benchmarks import load_benchmark
-from vad_nb.data.synthetic import write_video
+from vad_nb.data.datasets import load_benchmark
+from vad_nb.data.scene_files import write_video
 from vad_nb.methods.catalog import make_method
-from vad_nb.scores import Scores
-from vad_nb.stream import read_ahead, score_video
-from vad_nb.training import Run
+from vad_nb.evaluation.scores import Scores
+from vad_nb.apps.stream import read_ahead, score_video
+from vad_nb.training.run import Run
 
 
 def test_reading_ahead_is_bounded_and_stops_with_its_reader():

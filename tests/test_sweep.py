@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from vad_nb.core import SettingsError, sections
-from vad_nb.figures.trainings import Trainings
-from vad_nb.results import read_results
-from vad_nb.sweep import Job, place, read_line, read_plan, sweep
-from vad_nb.training import Run
+from vad_nb.studies.trainings import Trainings
+from vad_nb.evaluation.results import read_results
+from vad_nb.apps.sweep import Job, place, read_line, read_plan, sweep
+from vad_nb.training.run import Run
 
 QUICK = "ddl synthetic size=32x48 width=8 epochs=1 anomaly=none seeds=0,1"
 MEASURED = [name for name in ("method", "variant", "data", "random_seed", "micro_auc_raw", "micro_auc_median17", "macro_auc_skip")]

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from vad_nb.core import DataError, SettingsError, TrainingError
-from vad_nb.training import History, Run, begin, fit_loop, halve_weights, learning_rate_factor, load_state, load_weights, read_history, save_weights
+from vad_nb.training.run import (
+    History, Run, write_or_check_config, halve_weights, load_state, load_weights, read_history, save_weights)
+from vad_nb.training.train import train, learning_rate_factor
 
 
 class Toy(nn.Module):
@@ -26,8 +28,8 @@ def batches(epoch, generator):
 
 def fit(folder, epochs=4, objective=None, **options):
     run = Run(folder)
-    begin(run, dict(method="toy"), options.get("resume", False))
-    return run, fit_loop(run, objective or Toy(), batches, epochs, 0.01, **options)
+    write_or_check_config(run, dict(method="toy"), options.get("resume", False))
+    return run, train(run, objective or Toy(), batches, epochs, 0.01, **options)
 
 
 class Stop(Exception):
@@ -54,18 +56,18 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path):
 
 
 def test_a_folder_holds_one_training(tmp_path):
-    begin(Run(tmp_path), dict(method="toy", settings=dict(size=(8, 8))))
-    begin(Run(tmp_path), dict(method="toy", settings=dict(size=(8, 8))), resume=True)
+    write_or_check_config(Run(tmp_path), dict(method="toy", settings=dict(size=(8, 8))))
+    write_or_check_config(Run(tmp_path), dict(method="toy", settings=dict(size=(8, 8))), resume=True)
     with pytest.raises(SettingsError, match="--resume"):
-        begin(Run(tmp_path), dict(method="toy", settings=dict(size=(8, 8))))
+        write_or_check_config(Run(tmp_path), dict(method="toy", settings=dict(size=(8, 8))))
     with pytest.raises(SettingsError, match="expected settings.*8, 8.*found.*9, 9"):
-        begin(Run(tmp_path), dict(method="toy", settings=dict(size=(9, 9))), resume=True)
+        write_or_check_config(Run(tmp_path), dict(method="toy", settings=dict(size=(9, 9))), resume=True)
 
 
 def test_what_a_killed_training_was_writing_is_cleared_away(tmp_path):
-    begin(Run(tmp_path), dict(method="toy"))
+    write_or_check_config(Run(tmp_path), dict(method="toy"))
     (tmp_path / ".training_state.pt.1-2.part").write_bytes(b"half")
-    begin(Run(tmp_path), dict(method="toy"), resume=True)
+    write_or_check_config(Run(tmp_path), dict(method="toy"), resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
@@ -77,7 +79,7 @@ def test_skipping_more_than_half_is_an_error_and_saves_nothing(tmp_path):
 
 def test_an_epoch_without_a_step_is_an_error(tmp_path):
     with pytest.raises(TrainingError, match="took no step"):
-        fit_loop(Run(tmp_path), Toy(), lambda epoch, generator: [], 1, 0.01)
+        train(Run(tmp_path), Toy(), lambda epoch, generator: [], 1, 0.01)
 
 
 def test_nan_names_step_learning_rate_batch_and_checkpoint(tmp_path):

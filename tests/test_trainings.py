@@ -10,12 +10,12 @@ import torch
 
 from vad_nb.cli import main
 from vad_nb.core import SettingsError
-from vad_nb.figures.trainings import Trainings
-from vad_nb.training import Run, read_history
+from vad_nb.studies.trainings import Trainings
+from vad_nb.training.run import Run, read_history
 
 TINY = dict(size=(32, 48), width=8, epochs=1, batch_size=60)
 ASK = f"from vad_nb.figures.trainings import Trainings; import sys; Trainings(sys.argv[1], overrides={TINY}, device='cpu').get(anomaly='none')"
-HOLD = "from vad_nb.training import Run; import sys, time\nwith Run(sys.argv[1]).alone(): print('here', flush=True); time.sleep(600)"
+HOLD = "from vad_nb.training import Run; import sys, time\nwith Run(sys.argv[1]).locked(): print('here', flush=True); time.sleep(600)"
 
 
 def start(code, folder):
@@ -49,7 +49,7 @@ def test_a_second_training_in_a_folder_is_refused(held, capsys):
 def test_a_killed_process_holds_no_folder(held):
     os.kill(held[1].pid, signal.SIGKILL)
     held[1].wait()
-    with Run(held[0]).alone():   # refused if the dead process still held it
+    with Run(held[0]).locked():   # refused if the dead process still held it
         pass
 
 

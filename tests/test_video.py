@@ -10,7 +10,8 @@ import torch
 from tiny_benchmarks import lying_capture, tiny_frames, write_images, write_video
 
 from vad_nb.data import video
-from vad_nb.data.video import Clip, clip_sources, clip_tensor, natural_key, open_clip, resize, window_indices
+from vad_nb.data.video import (
+    Clip, clip_sources, clip_tensor, natural_key, open_clip, resize, window_indices)
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from vad_nb.core import SettingsError, load_preset
-from vad_nb.data.bags import synthetic_bags
+from vad_nb.data.bag_sets import synthetic_bags
 from vad_nb.methods.mil import HOSTS, Videos
-from vad_nb.methods.xel import BANKED, BankObjective, MILBank, MILBankSettings, hardest_clips, margin_at, margin_loss, validation_loss
-from vad_nb.training import Run, read_history
+from vad_nb.methods.xel import (
+    BANKED, BankObjective, MILBank, MILBankSettings, hardest_clips, margin_at,
+    margin_loss, validation_loss)
+from vad_nb.training.run import Run, read_history
 
 SCENE = synthetic_bags()
 
