@@ -117,11 +117,17 @@ def package_page(target: Path) -> None:
 
 def results_page(target: Path) -> None:
     "Stored results, figures with their captions, and a card for every training behind them."
-    from vad_nb.evaluation.results import model_card
-    from vad_nb.evaluation.results import COLUMNS, read_results
-    lines = ["# Results", "", "Everything here was written by a command from stored runs; nothing was typed in. AUC as shares of 1.", "", "## Table of results", ""]
-    rows = [row for row in read_results(ROOT/"figures"/"data"/"results.csv") if row["method"] != "ddl-proxy"]   # of that study the figures show all
-    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|"*len(COLUMNS)] + ["| " + " | ".join(row.values()) + " |" for row in rows] + ["", "## Figures", ""]
+    from vad_nb.evaluation.results import model_card, read_results
+    from vad_nb.figures.results import results_table, what_the_numbers_say
+    from vad_nb.studies.bank import read_study
+    tables = ROOT/"figures"/"data"
+    every, study = read_results(tables/"results.csv"), read_study(tables/"xel.csv")
+    rows = [row for row in every if row["method"] != "ddl-proxy"]   # of that study the figures show all
+    lines = ["# Results", "", "Everything here was computed from rows that commands wrote; nothing was typed in.",
+             "", "## What the numbers say", "", what_the_numbers_say(every, study),
+             "", "## Table of results", "",
+             "AUC in percent; the files hold many more columns.", "", results_table(every),
+             "", "## Figures", ""]
     (target.parent/"figures").mkdir(exist_ok=True)
     for facts in sorted((ROOT/"figures").glob("*.json")):
         known = json.loads(facts.read_text(encoding="utf-8"))
