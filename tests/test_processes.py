@@ -55,7 +55,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
 import sys, torch
 from safetensors.torch import save_file
 from vad_nb.methods.c3dsu import C3DSU
-from vad_nb.processes import join, mean_of_shares, rank_and_count, share, spread
+from vad_nb.training.processes import join, mean_of_shares, rank_and_count, share, spread
 join("cpu")
 torch.manual_seed(0)
 net = C3DSU(8, 3, 3).double()

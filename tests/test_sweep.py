@@ -59,7 +59,7 @@ def test_two_processes_get_the_same_numbers(done, tmp_path):
 
 
 def test_trainings_side_by_side_share_the_cores(tmp_path):
-    code = f"from vad_nb.sweep import read_line, sweep; sweep(read_line({QUICK!r}, 'smoke'), {str(tmp_path)!r}, 'cpu', jobs=2)"
+    code = f"from vad_nb.apps.sweep import read_line, sweep; sweep(read_line({QUICK!r}, 'smoke'), {str(tmp_path)!r}, 'cpu', jobs=2)"
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
     threads = [Run(path.parent).manifest["threads"] for path in tmp_path.glob("*/manifest.json")]

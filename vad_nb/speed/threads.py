@@ -44,7 +44,7 @@ def start(
     "Begin to time steps in a process with these variables."
     ours = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    code = f"from vad_nb.benchmarks.threads import time_steps; time_steps({settings!r}, {steps})"
+    code = f"from vad_nb.speed.threads import time_steps; time_steps({settings!r}, {steps})"
     return subprocess.Popen([sys.executable, "-c", code], env=kept | variables, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
