@@ -119,6 +119,7 @@ def results_page(target: Path) -> None:
     "Stored results, figures with their captions, and a card for every training behind them."
     from vad_nb.evaluation.results import model_card, read_results
     from vad_nb.figures.results import results_table, what_the_numbers_say
+    from vad_nb.plot import read_figures
     from vad_nb.studies.bank import read_study
     tables = ROOT/"figures"/"data"
     every, study = read_results(tables/"results.csv"), read_study(tables/"xel.csv")
@@ -129,12 +130,11 @@ def results_page(target: Path) -> None:
              "AUC in percent; the files hold many more columns.", "", results_table(every),
              "", "## Figures", ""]
     (target.parent/"figures").mkdir(exist_ok=True)
-    for facts in sorted((ROOT/"figures").glob("*.json")):
-        known = json.loads(facts.read_text(encoding="utf-8"))
-        picture = facts.with_suffix(".png")
+    for name, known in read_figures(ROOT/"figures").items():
+        picture = ROOT/"figures"/f"{name}.png"
         if "caption" in known and picture.exists():
             shutil.copy(picture, target.parent/"figures"/picture.name)
-            lines += [f"![{plain(known['caption'])}](figures/{picture.name})", "", f"*{facts.stem}*: {plain(known['caption'])} Table: " + "`" + known.get("table_hash", "") + "`", ""]
+            lines += [f"![{plain(known['caption'])}](figures/{picture.name})", "", f"*{name}*: {plain(known['caption'])} Table: " + "`" + known.get("table_hash", "") + "`", ""]
     lines += ["## Model cards", ""]
     for row in rows:
         lines += [model_card(row, level=3), ""]
