@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAYOUTS', 'ranges', 'write_images', 'write_video', 'grey', 'write_ucsd', 'cells', 'write_avenue', 'write_arrays',
-           'write_shanghaitech', 'write_ano_pred', 'write_scene', 'read_tracks']
+           'write_shanghaitech', 'track_rows', 'write_ano_pred', 'check_target', 'write_scene', 'from_rows',
+           'read_tracks']
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #002-11_data-synthetic
 import csv
@@ -20,7 +21,7 @@ from .scene import Camera, FPS, SceneTracks, make_clip, paint_backdrop
 # %% ../../nbs/1_data/02_scene_files.ipynb #068-11_data-synthetic
 def ranges(
     labels:np.ndarray,  # (T,), 0 or 1
-) -> np.ndarray:        # int (2, K): first and last frame of each abnormal stretch, from 1, inclusive, as Matlab counts
+) -> np.ndarray:        # int (2, K): first and last frame of each stretch, from 1, inclusive
     "The stretches of abnormal frames."
     change = np.diff(np.concatenate([[0], np.asarray(labels, int), [0]]))
     return np.stack([np.flatnonzero(change == 1) + 1, np.flatnonzero(change == -1)])
@@ -38,7 +39,9 @@ def write_images(
     for number, frame in enumerate(frames, first):
         path = folder/pattern.format(number)
         options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == ".jpg" else []
-        if not cv2.imwrite(str(path), frame[..., ::-1] if frame.ndim == 3 else frame, options): raise OSError(f"{path}: could not be written")
+        blue_first = frame[..., ::-1] if frame.ndim == 3 else frame
+        if not cv2.imwrite(str(path), blue_first, options):
+            raise OSError(f"{path}: could not be written")
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #072-11_data-synthetic
 def write_video(
@@ -47,7 +50,8 @@ def write_video(
 ) -> None:
     "Frames as Motion JPEG, which OpenCV writes everywhere."
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, frames.shape[2:0:-1])
+    size = frames.shape[2:0:-1] # width, height
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, size)
     if not video.isOpened(): raise OSError(f"{path}: could not be written")
     video.set(cv2.VIDEOWRITER_PROP_QUALITY, 95)
     for frame in frames: video.write(np.ascontiguousarray(frame[..., ::-1]))
@@ -57,14 +61,19 @@ def grey(frames): # uint8 (T, H, W, 3) -> (T, H, W)
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #074-11_data-synthetic
-def write_ucsd(root, train, test): # Ped1 and Ped2 as their archive comes: grey tif, masks as bmp, one Matlab file of ranges
+def write_ucsd(root, train, test): # Ped1 and Ped2 as their archive comes
+    "Grey tif, masks as bmp, one Matlab file of ranges; everything counts from 1."
     base = root/"UCSDped2"
-    for number, clip in enumerate(train, 1): write_images(base/f"Train/Train{number:03d}", grey(clip.frames), "{:03d}.tif", 1)
+    for number, clip in enumerate(train, 1):
+        write_images(base/f"Train/Train{number:03d}", grey(clip.frames), "{:03d}.tif", 1)
     lines = ["TestVideoFile = {};"]
     for number, clip in enumerate(test, 1):
-        write_images(base/f"Test/Test{number:03d}", grey(clip.frames), "{:03d}.tif", 1)
-        write_images(base/f"Test/Test{number:03d}_gt", clip.masks.astype(np.uint8)*255, "{:03d}.bmp", 1)
-        lines.append("TestVideoFile{end+1}.gt_frame = [" + ", ".join(f"{first}:{last}" for first, last in ranges(clip.labels).T) + "];")
+        folder = base/f"Test/Test{number:03d}"
+        masks = clip.masks.astype(np.uint8)*255
+        write_images(folder, grey(clip.frames), "{:03d}.tif", 1)
+        write_images(folder.with_name(folder.name + "_gt"), masks, "{:03d}.bmp", 1)
+        stretches = ", ".join(f"{first}:{last}" for first, last in ranges(clip.labels).T)
+        lines.append("TestVideoFile{end+1}.gt_frame = [" + stretches + "];")
     (base/"Test/UCSDped2.m").write_text("\n".join(lines) + "\n")
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #075-11_data-synthetic
@@ -73,12 +82,16 @@ def cells(items): # a 1xN Matlab cell
     for number, item in enumerate(items): row[0, number] = item
     return row
 
-def write_avenue(root, train, test): # videos; a cell of masks for each test video, whose name has no leading zero
-    for number, clip in enumerate(train, 1): write_video(root/f"training_videos/{number:02d}.avi", clip.frames)
-    (root/"ground_truth_demo/testing_label_mask").mkdir(parents=True)
+def write_avenue(root, train, test):
+    "Videos; a cell of masks for each test video, whose name has no leading zero."
+    for number, clip in enumerate(train, 1):
+        write_video(root/f"training_videos/{number:02d}.avi", clip.frames)
+    labels = root/"ground_truth_demo/testing_label_mask"
+    labels.mkdir(parents=True)
     for number, clip in enumerate(test, 1):
         write_video(root/f"testing_videos/{number:02d}.avi", clip.frames)
-        savemat(root/f"ground_truth_demo/testing_label_mask/{number}_label.mat", {"volLabel": cells(list(clip.masks.astype(np.uint8)))}, do_compression=True)
+        masks = {"volLabel": cells(list(clip.masks.astype(np.uint8)))}
+        savemat(labels/f"{number}_label.mat", masks, do_compression=True)
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #076-11_data-synthetic
 def write_arrays(root, clip, name): # the frame and pixel masks of ShanghaiTech
@@ -87,31 +100,48 @@ def write_arrays(root, clip, name): # the frame and pixel masks of ShanghaiTech
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder/f"{name}.npy", array)
 
-def write_shanghaitech(root, train, test): # training videos, test frames, masks as arrays; names are scene_clip
-    for number, clip in enumerate(train, 1): write_video(root/f"training/videos/01_{number:03d}.avi", clip.frames)
+def write_shanghaitech(root, train, test):
+    "Training videos, test frames, masks as arrays; names are scene_clip."
+    for number, clip in enumerate(train, 1):
+        write_video(root/f"training/videos/01_{number:03d}.avi", clip.frames)
     for number, clip in enumerate(test, 1):
         write_images(root/f"testing/frames/01_{number:04d}", clip.frames, "{:03d}.jpg")
         write_arrays(root, clip, f"01_{number:04d}")
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #077-11_data-synthetic
-def write_ano_pred(root, train, test): # the layout of most papers, with the pixel masks of ShanghaiTech and all tracks beside it
-    rows, labels = [], []
+def track_rows(split, clip): # the boxes of a clip as rows of tracks.csv
+    return [(split, clip.name, frame, track, clip.kind[track], *map(str, box))
+            for frame, track, box in zip(*clip.tracks)]
+
+def write_ano_pred(root, train, test): # the layout of most papers
+    "Frames, labels in two forms, the pixel masks of ShanghaiTech and all tracks."
+    rows, labels = [("split", "video", "frame", "track", "kind", "x0", "y0", "x1", "y1")], []
     for split, clips in (("training", train), ("testing", test)):
         for clip in clips:
             write_images(root/split/"frames"/clip.name, clip.frames, "{:03d}.jpg")
-            rows += [(split, clip.name, frame, track, clip.kind[track], *map(str, box)) for frame, track, box in zip(*clip.tracks)]
+            rows += track_rows(split, clip)
             if split == "testing":
                 labels.append(clip.labels)
                 write_arrays(root, clip, clip.name)
     (root/"labels").mkdir()
-    savemat(root/"labels/synthetic.mat", {"gt": cells([ranges(label).astype(np.uint16) for label in labels])})
-    np.save(root/"labels/frame_labels_synthetic.npy", np.concatenate(labels)[None].astype(np.int64))
-    with open(root/"tracks.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("split", "video", "frame", "track", "kind", "x0", "y0", "x1", "y1"), *rows])
+    stretches = cells([ranges(label).astype(np.uint16) for label in labels])
+    savemat(root/"labels/synthetic.mat", {"gt": stretches})
+    whole = np.concatenate(labels)[None].astype(np.int64)
+    np.save(root/"labels/frame_labels_synthetic.npy", whole)
+    with open(root/"tracks.csv", "w", newline="") as file: csv.writer(file).writerows(rows)
 
 # %% ../../nbs/1_data/02_scene_files.ipynb #078-11_data-synthetic
-LAYOUTS = {"ucsd": write_ucsd, "avenue": write_avenue, "shanghaitech": write_shanghaitech, "ano_pred": write_ano_pred}
+LAYOUTS = {"ucsd": write_ucsd, "avenue": write_avenue, "shanghaitech": write_shanghaitech,
+           "ano_pred": write_ano_pred}
 
+def check_target(folder, layout): # before anything is painted
+    if layout not in LAYOUTS:
+        raise SettingsError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
+    if folder.exists():
+        raise DataError(folder, "a folder that does not exist yet", "one that does",
+                        "remove it or name another")
+
+# %% ../../nbs/1_data/02_scene_files.ipynb #writescene
 def write_scene(
     folder,              # must not exist yet; appears when everything is written
     layout:str,          # ucsd, avenue, shanghaitech or ano_pred
@@ -123,23 +153,33 @@ def write_scene(
     random_seed:int=0,   # from 0
 ) -> Path:               # the folder
     "Make the scene of `make_scene` and write it as one of the benchmarks comes."
-    if layout not in LAYOUTS: raise SettingsError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
     folder = Path(folder)
-    if folder.exists(): raise DataError(folder, "a folder that does not exist yet", "one that does", "remove it or name another")
+    check_target(folder, layout)
     backdrop = paint_backdrop(Camera(height, width), random_seed)
-    def clips(split, count): return (make_clip(split, number, length, height, width, random_seed, backdrop) for number in range(count))
+    def clips(split, count):
+        return (make_clip(split, number, length, height, width, random_seed, backdrop)
+                for number in range(count))
     with write_then_rename(folder) as root:
         root.mkdir()
         LAYOUTS[layout](root, clips("train", train_clips), clips("test", test_clips))
     return folder
 
+# %% ../../nbs/1_data/02_scene_files.ipynb #read
+def from_rows(rows): # rows of tracks.csv of one clip -> `SceneTracks`, {track: kind}
+    frame = np.array([int(row["frame"]) for row in rows])
+    track = np.array([int(row["track"]) for row in rows])
+    box = np.empty((len(rows), 4), np.float32)
+    for number, side in enumerate(("x0", "y0", "x1", "y1")):
+        box[:, number] = [float(row[side]) for row in rows]
+    kind = {int(row["track"]): row["kind"] for row in rows}
+    return SceneTracks(frame, track, box), kind
+
 def read_tracks(
     path,            # tracks.csv as `write_scene` leaves it in the layout ano_pred
-) -> dict:           # (split, video) -> (`SceneTracks`, {track: kind}); split is training or testing
+) -> dict:           # (split, video) -> (`SceneTracks`, {track: kind}); training or testing
     "The boxes of everybody in a written scene."
     found:dict = {}
     with open(path, newline="") as file:
-        for row in csv.DictReader(file): found.setdefault((row["split"], row["video"]), []).append(row)
-    return {key: (SceneTracks(np.array([int(row["frame"]) for row in rows]), np.array([int(row["track"]) for row in rows]),
-                              np.array([[float(row[side]) for side in ("x0", "y0", "x1", "y1")] for row in rows], np.float32)),
-                  {int(row["track"]): row["kind"] for row in rows}) for key, rows in found.items()}
+        for row in csv.DictReader(file):
+            found.setdefault((row["split"], row["video"]), []).append(row)
+    return {clip: from_rows(rows) for clip, rows in found.items()}
