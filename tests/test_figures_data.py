@@ -1,6 +1,6 @@
 """Which data a figure can be drawn from is said in one line, before anything is loaded or trained."""
 import itertools
-from importlib import import_module
+from pkgutil import resolve_name
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_figure_without_data_is_drawn_whatever_is_named(tmp_path, no_training)
 
 def test_every_figure_says_what_it_needs():
     for file in FIGURES.values():
-        module = import_module(f"vad_nb.figures.{file}")
+        module = resolve_name(f"vad_nb.figures.{file}")
         assert module.DATA is None or "synthetic" in module.DATA
         assert all(name == "ddl" and settings["anomaly"] in ("ddl", "none") for name, _, settings in module.NEEDS)
 

@@ -6,15 +6,15 @@
 __all__ = ['FIGURES', 'draw_figures']
 
 # %% ../../nbs/6_figures/00_draw.ipynb #002-50_figures-trainings
-from importlib import import_module
+from pkgutil import resolve_name
 
 from ..studies.trainings import Trainings
 
 # %% ../../nbs/6_figures/00_draw.ipynb #010-50_figures-trainings
 FIGURES = {"1": "fig1", "2": "fig2", "3": "fig3",
            "4": "fig4", "5": "fig5", "6": "fig6",
-           "7": "fig7", "8": "fig8", "xel": "xel_tables",
-           "proxy": "proxy"}   # name -> module of this package
+           "7": "fig7_8.cyclist", "8": "fig7_8.skipping",
+           "xel": "xel_tables", "proxy": "proxy"}   # name -> module, or what it holds
 
 def draw_figures(
     names,                  # keys of FIGURES
@@ -28,7 +28,7 @@ def draw_figures(
 ) -> list:                  # of Path, the PNGs
     "Draw figures, training what they need: `draw_figures([\"5\"], \"figures\", data=\"ped2\")`."
     trainings = Trainings(runs, data, root, preset, settings, device)
-    modules = [import_module(f"vad_nb.figures.{FIGURES[name]}") for name in names]
+    modules = [resolve_name(f"vad_nb.figures.{FIGURES[name]}") for name in names]
     for name, module in zip(names, modules):
         if module.DATA:
             trainings.expect(f"figure {name}", module.DATA)
