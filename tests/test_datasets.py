@@ -1,4 +1,4 @@
-"""data.benchmarks from outside: every layout, label source and count; what is broken is in test_broken_data.py."""
+"""data.datasets from outside: every layout, label source and count; what is broken is in test_broken_data.py."""
 import tarfile
 import zipfile
 
