@@ -152,8 +152,7 @@ class GroupDensity(Calibration):
     def scales(self, x:Tensor) -> np.ndarray: # (N, d) on any device -> (N, L)
         "The scores at every scale."
         x = self.network.standardise(x.to(self.network.mean.device))
-        norms = self.score == "score_norm"
-        found = all_scales(self.network, x, self.sigmas.to(x.device), norms)
+        found = all_scales(self.network, x, self.sigmas.to(x.device), self.score == "score_norm")
         return found[self.score].cpu().numpy()
 
     def fit(self, x:Tensor, sigmas:Tensor, random_seed:int):
