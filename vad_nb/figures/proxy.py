@@ -270,10 +270,11 @@ def draw_features(
     "How far apart kinds are inside the network."
     with style():
         fig = new_figure(TWO_COLUMNS, 3.3)
-        left, right = fig.subfigures(1, 2, width_ratios=(1, 1.75))
+        left, right = fig.subfigures(1, 2, width_ratios=(1, 1.75), squeeze=False)[0]
         draw_energies(left, inside)
         titles = dict(pca="principal components", tsne="t-SNE")
-        for part, (projection, title) in zip(right.subfigures(2, 1), titles.items()):
+        halves = right.subfigures(2, 1, squeeze=False)[:, 0]
+        for part, (projection, title) in zip(halves, titles.items()):
             draw_points(part, points, projection)
             part.suptitle(title, fontsize=7)
     return fig
