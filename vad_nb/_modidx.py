@@ -1332,6 +1332,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'vad_nb.training.learning_rate_factor': ('training.html#learning_rate_factor', 'vad_nb/training.py'),
                                  'vad_nb.training.load_state': ('training.html#load_state', 'vad_nb/training.py'),
                                  'vad_nb.training.load_weights': ('training.html#load_weights', 'vad_nb/training.py'),
+                                 'vad_nb.training.make_optimizer': ('training.html#make_optimizer', 'vad_nb/training.py'),
                                  'vad_nb.training.read_history': ('training.html#read_history', 'vad_nb/training.py'),
                                  'vad_nb.training.save_weights': ('training.html#save_weights', 'vad_nb/training.py'),
                                  'vad_nb.training.write_tensors': ('training.html#write_tensors', 'vad_nb/training.py')}}}

@@ -63,8 +63,8 @@ def sections() -> dict: # section -> {key: text}
     return {name: {key: value for key, value in parser[name].items() if key not in parser.defaults()} for name in parser.sections()}
 
 def presets() -> dict: # preset -> {"method.setting": text}
-    "The presets; sections `[plan NAME]` are plans of trainings."
-    return {name: section for name, section in sections().items() if not name.startswith("plan ")}
+    "The presets; sections `[plan NAME]` and `[study NAME]` say what is trained, under which preset."
+    return {name: section for name, section in sections().items() if not name.startswith(("plan ", "study "))}
 
 # %% ../nbs/00_core.ipynb #012-00_core
 def read_value(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Run', 'begin', 'write_tensors', 'save_weights', 'halve_weights', 'load_weights', 'load_state', 'History',
-           'read_history', 'learning_rate_factor', 'epoch_generator', 'check_rows', 'check_epoch', 'follow', 'fit_loop']
+           'read_history', 'learning_rate_factor', 'epoch_generator', 'make_optimizer', 'check_rows', 'check_epoch',
+           'follow', 'fit_loop']
 
 # %% ../nbs/20_training.ipynb #002-20_training
 import contextlib, csv, io, json, math, time
@@ -166,14 +167,15 @@ def read_history(
 
 # %% ../nbs/20_training.ipynb #018-20_training
 def learning_rate_factor(
-    schedule:str,    # "step" (as published) or "cosine"
+    schedule:str,    # "step" (as published), "cosine" or "constant"
     progress:float,  # share of the epochs that are done, 0 to 1
     epochs:int,
 ) -> float:          # times the learning rate
-    "The schedule: `StepLR(int(0.8 * epochs), 0.5)` of the official DDL code, or a half cosine."
+    "The schedule: `StepLR(int(0.8 * epochs), 0.5)` of the official DDL code, a half cosine, or 1."
     if schedule == "step": return 0.5**(int(progress*epochs)//max(1, int(0.8*epochs)))
     if schedule == "cosine": return 0.5*(1 + math.cos(math.pi*progress))
-    raise SettingsError(f"schedule {schedule!r}: expected step or cosine")
+    if schedule == "constant": return 1.
+    raise SettingsError(f"schedule {schedule!r}: expected step, cosine or constant")
 
 # %% ../nbs/20_training.ipynb #022-20_training
 def epoch_generator(
@@ -183,6 +185,22 @@ def epoch_generator(
 ) -> torch.Generator:
     "The random numbers of one epoch, whatever happened before."
     return torch.Generator(device).manual_seed(int(np.random.SeedSequence([random_seed, epoch]).generate_state(1)[0]))
+
+# %% ../nbs/20_training.ipynb #039-20_training
+def make_optimizer(
+    parameters,
+    learning_rate:float,
+    name:str="adam",           # or "adagrad"
+    betas:tuple=(0.9, 0.999),  # of Adam: how slowly its two means forget, each in [0, 1)
+    eps:float=1e-8,            # keeps a step finite where gradients were 0
+    fused:bool=False,          # all parameters in one call, where the device can
+):                             # torch.optim.Optimizer
+    "The optimiser by name."
+    if name == "adam":
+        return torch.optim.Adam(parameters, learning_rate, betas, eps, fused=fused)
+    if name == "adagrad":
+        return torch.optim.Adagrad(parameters, learning_rate, eps=eps)
+    raise SettingsError(f"optimizer {name!r}: expected adam or adagrad")
 
 # %% ../nbs/20_training.ipynb #024-20_training
 def check_rows(
@@ -232,11 +250,13 @@ def fit_loop(
     describe=lambda batch: f"{len(batch)} samples", # names a batch in an error
     after_epoch=None,           # after_epoch(epoch) -> dict, shown in the progress bar
     resume:bool=False,
+    eps:float=1e-8,             # of the optimiser
+    optimizer_name:str="adam",  # see `make_optimizer`
     flush_every:int=25,         # steps between two looks at the losses
 ):                              # the objective with its final weights
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     device = next(objective.parameters()).device
-    optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))
+    optimizer = make_optimizer(objective.parameters(), learning_rate, optimizer_name, betas, eps, fused=device.type in ("cpu", "cuda"))
     averaged = AveragedModel(objective, use_buffers=True) if average else None
     first_epoch, step, before, started = 0, 0, 0., time.perf_counter()
     if resume and run.state_file.exists():

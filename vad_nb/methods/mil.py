@@ -194,9 +194,14 @@ class WeakSettings:
     weight_decay:float = 2.5e-5  # times the sum of squared weights, added to the loss
     epochs:int = 100
     passes:int = 1               # how often each abnormal video occurs in an epoch
+    batches:int = 0              # steps an epoch, each with a full batch; 0: as many as the passes take
     batch_size:int = 30          # abnormal videos a step, and as many normal ones
     learning_rate:float = .001
     schedule:str = "step"
+    optimizer:str = "adam"       # or adagrad
+    beta:float = .9              # of Adam: how slowly the mean gradient forgets
+    eps:float = 1e-8             # of the optimiser
+    decay_biases:bool = False    # as `weight_decay` of torch.optim.Adam does; else weights alone
     longest:int = 0              # clips of a training video; 0: all
 
     def head(self, size:int) -> Head: return Head(size, self.hidden, dropout=self.dropout)
@@ -247,7 +252,8 @@ class WeakObjective(nn.Module):
     ):
         super().__init__()
         self.settings, self.videos, self.head = settings, videos, settings.head(videos.features.shape[1])
-        self.total = settings.epochs*settings.passes*-(-len(videos.abnormal_ids)//settings.batch_size)
+        through = settings.passes*-(-len(videos.abnormal_ids)//settings.batch_size)
+        self.total = settings.epochs*(settings.batches or through)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.step = 0    # the same number on the host
 
@@ -271,7 +277,11 @@ class WeakObjective(nn.Module):
         return s.new_zeros(mask.shape).masked_scatter(mask, s), z.new_zeros(*mask.shape, z.shape[1]).masked_scatter(mask[..., None], z), mask, rows
 
     def bank_loss(self, items, scores, mask, rows) -> tuple: return 0., {}    # loss, and its parts for the history
-    def decay(self): return self.settings.weight_decay*sum(p.square().sum() for name, p in self.head.named_parameters() if name.endswith("weight"))
+    def decay(self):
+        "The squares of all weights, and of the biases where the published optimiser decays them."
+        named = self.head.named_parameters()
+        kept = [p for name, p in named if self.settings.decay_biases or name.endswith("weight")]
+        return self.settings.weight_decay*sum(p.square().sum() for p in kept)
 
 # %% ../../nbs/34_methods.mil.ipynb #030-34_methods-mil
 def draw_batches(
@@ -279,13 +289,19 @@ def draw_batches(
     size:int,                   # abnormal videos a batch, and normal ones
     passes:int,
     generator:torch.Generator,  # on the host
+    count:int=0,                # full batches; 0: as many as the passes take
 ) -> list:                      # of (B,) video numbers, abnormal ones first
     "The batches of one epoch."
     device, batches = videos.abnormal_ids.device, []
+    def some(ids, number): return ids[torch.randperm(len(ids), generator=generator)[:number].to(device)]
+    for _ in range(count):
+        strange = some(videos.abnormal_ids, size)
+        batches.append(torch.cat([strange, some(videos.normal_ids, len(strange))]))
+    if count:
+        return batches
     for _ in range(passes):
         for strange in videos.abnormal_ids[torch.randperm(len(videos.abnormal_ids), generator=generator).to(device)].split(size):
-            quiet = videos.normal_ids[torch.randperm(len(videos.normal_ids), generator=generator)[:len(strange)].to(device)]
-            batches.append(torch.cat([strange, quiet]))
+            batches.append(torch.cat([strange, some(videos.normal_ids, len(strange))]))
     return batches
 
 # %% ../../nbs/34_methods.mil.ipynb #033-34_methods-mil
@@ -324,7 +340,7 @@ class MIL:
         seed_everything(random_seed)
         videos = Videos(benchmark.train, self.device, s.longest)
         objective = self.objective_class(s, videos).to(self.device)
-        trained = fit_loop(run, objective, lambda epoch, generator: self.epoch_batches(objective, generator), s.epochs, s.learning_rate, random_seed, s.schedule,
+        trained = fit_loop(run, objective, lambda epoch, generator: self.epoch_batches(objective, generator), s.epochs, s.learning_rate, random_seed, s.schedule, betas=(s.beta, .999), eps=s.eps, optimizer_name=s.optimizer,
                                   describe=lambda items: ", ".join(videos.names[i] for i in items.tolist()), resume=resume)
         self.head = trained.head
         save_weights(self.head, run.weights)
@@ -332,7 +348,8 @@ class MIL:
 
     def epoch_batches(self, objective, generator):
         objective.begin_epoch()
-        return draw_batches(objective.videos, self.settings.batch_size, self.settings.passes, generator)
+        s = self.settings
+        return draw_batches(objective.videos, s.batch_size, s.passes, generator, s.batches)
 
     def load(self,
         run:Run,   # of a finished training
