@@ -7,7 +7,7 @@ __all__ = ['COMMANDS', 'OWN', 'DATA', 'FRAMES', 'PRESET', 'SET', 'DEVICE', 'RUN'
            'EXAMPLES', 'argument', 'command', 'data_arguments', 'settings_of', 'run_doctor', 'run_download',
            'join_processes', 'run_train', 'run_score', 'score_data', 'make_overlay', 'run_alarms', 'labels_for',
            'print_alarms', 'score_file', 'run_evaluate', 'truth_of', 'record_files', 'print_classes', 'run_regions',
-           'run_study', 'run_report', 'run_figures', 'plans', 'run_sweep', 'run_bench', 'make_parser', 'check_word',
+           'named', 'run_study', 'run_report', 'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'check_word',
            'check_words', 'run_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
@@ -355,20 +355,41 @@ def run_regions(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #020-90_cli
-@command("train every weakly supervised host with and without the bank, into one table",
+def named(kind:str) -> tuple: # of names
+    "The sections `[KIND NAME]` of settings.ini."
+    return tuple(section.removeprefix(f"{kind} ") for section in sections()
+                 if section.startswith(f"{kind} "))
+
+@command("train what a study plans, or every weakly supervised host with and without the bank",
+         argument("name", nargs="?", metavar="STUDY", one_of=named("study"),
+                  help=f"a section [study STUDY] of settings.ini: {', '.join(named('study'))}; "
+                       "without it the study under --preset"),
          argument("--data", nargs="+", metavar="NAME", one_of=BAG_SETS,
                   help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"),
          PRESET,
          argument("--seeds", type=int, default=5, metavar="N",
                   help="random seeds (default 5; on ped2-ws all ten draws)"),
-         argument("--out", default="figures/data/xel.csv", metavar="CSV",
-                  help="the table, which is gone on with (default figures/data/xel.csv)"))
+         argument("--minutes", type=float, metavar="M",
+                  help="of a planned study: begin no training that would not end in time"),
+         argument("--anew", action="store_true",
+                  help="of a planned study: train again what other code made"),
+         argument("--out", metavar="CSV",
+                  help="the table, which is gone on with (default figures/data/xel.csv; of a "
+                       "planned study figures/data/STUDY_study.csv)"))
 def run_study(arguments) -> int:
-    "Fill the table of the study."
+    "Fill the table of a study."
+    if arguments.name:
+        from vad_nb.methods.xel_study import read_study_plan, run_study as run_planned
+        out = arguments.out or f"figures/data/{arguments.name}_study.csv"
+        plan = read_study_plan(arguments.name)
+        left = run_planned(plan, out, arguments.minutes, arguments.anew)
+        print(f"{len(plan) - left} of {len(plan)} trainings in {out}")
+        return 0
     from vad_nb.methods.weak_study import study
     chosen = {"data": arguments.data} if arguments.data else {}
-    rows = study(arguments.out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
-    print(f"{len(rows)} trainings in {arguments.out}")
+    out = arguments.out or "figures/data/xel.csv"
+    rows = study(out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
+    print(f"{len(rows)} trainings in {out}")
     return 0
 
 # %% ../nbs/90_cli.ipynb #022-90_cli
@@ -419,14 +440,9 @@ def run_figures(arguments) -> int:
     return 0
 
 # %% ../nbs/90_cli.ipynb #026-90_cli
-def plans() -> tuple: # of names
-    "What `vad-nb sweep` can do."
-    named = (section for section in sections() if section.startswith("plan "))
-    return tuple(section.removeprefix("plan ") for section in named)
-
 @command("train, score and evaluate what a plan names and is not done yet",
-         argument("plan", metavar="PLAN", one_of=plans(),
-                  help=f"a section [plan PLAN] of settings.ini: {', '.join(plans())}"), DEVICE,
+         argument("plan", metavar="PLAN", one_of=named("plan"),
+                  help=f"a section [plan PLAN] of settings.ini: {', '.join(named('plan'))}"), DEVICE,
          argument("--out", required=True, metavar="DIR",
                   help="folder for the runs and results.csv; what is in it is gone on with"),
          argument("--minutes", type=float, metavar="M",

@@ -96,6 +96,11 @@ class BankObjective(WeakObjective):
         self.register_buffer("place", torch.full((len(videos.names),), -1))      # video number -> row of the bank
         self.place[videos.normal_ids] = torch.arange(normal, device=self.place.device)
 
+    pull = staticmethod(validation_loss)
+    def bank_scores(self) -> Tensor: # (M,), dropout on, with gradient
+        "Scores of the bank with the weights of this very step."
+        return self.head(self.videos.features[self.bank])[0]
+
     def rebuild(self) -> None: self.bank.copy_(hardest_clips(self.head, self.videos))
     def begin_epoch(self) -> None:
         "Renew the bank with the weights that the last epoch left."
@@ -108,8 +113,8 @@ class BankObjective(WeakObjective):
         values = dict(validation=scores.new_zeros(()), margin=scores.new_zeros(()), epsilon=margin)
         if self.step < self.warm_up: return 0., values
         if self.step == self.warm_up: self.rebuild()
-        hard = self.head(self.videos.features[self.bank])[0]                                     # (M,), dropout on, with gradient
-        if s.losses != "margin": values["validation"] = validation_loss(hard)
+        hard = self.bank_scores()
+        if s.losses != "margin": values["validation"] = self.pull(hard)
         if s.losses != "validation": values["margin"] = margin_loss(hard, highest(scores, mask)[self.videos.abnormal[items]], margin)
         if s.update == "batch": self.overwrite(items, scores, mask, rows)
         return s.lambda_v*values["validation"] + s.lambda_m*values["margin"], values
