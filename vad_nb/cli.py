@@ -7,8 +7,8 @@ __all__ = ['COMMANDS', 'OWN', 'DATA', 'FRAMES', 'PRESET', 'SET', 'DEVICE', 'RUN'
            'EXAMPLES', 'argument', 'command', 'data_arguments', 'settings_of', 'run_doctor', 'run_download',
            'join_processes', 'run_train', 'run_score', 'score_data', 'make_overlay', 'run_alarms', 'labels_for',
            'print_alarms', 'score_file', 'run_evaluate', 'truth_of', 'record_files', 'print_classes', 'run_regions',
-           'named', 'run_study', 'run_report', 'run_figures', 'run_sweep', 'run_bench', 'make_parser', 'check_word',
-           'check_words', 'run_command', 'main']
+           'named', 'run_study', 'run_verify', 'run_report', 'run_figures', 'run_sweep', 'run_bench', 'make_parser',
+           'check_word', 'check_words', 'run_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #002-90_cli
 import argparse, os, sys, warnings
@@ -373,6 +373,8 @@ def named(kind:str) -> tuple: # of names
                   help="of a planned study: begin no training that would not end in time"),
          argument("--anew", action="store_true",
                   help="of a planned study: train again what other code made"),
+         argument("--verdicts", action="store_true",
+                  help="of a planned study: train nothing, print what its rows say"),
          argument("--out", metavar="CSV",
                   help="the table, which is gone on with (default figures/data/xel.csv; of a "
                        "planned study figures/data/STUDY_study.csv)"))
@@ -381,6 +383,10 @@ def run_study(arguments) -> int:
     if arguments.name:
         from vad_nb.methods.xel_study import read_study_plan, run_study as run_planned
         out = arguments.out or f"figures/data/{arguments.name}_study.csv"
+        if arguments.verdicts:
+            from vad_nb.methods.xel_verdicts import verdicts_text
+            print(verdicts_text(out))
+            return 0
         plan = read_study_plan(arguments.name)
         left = run_planned(plan, out, arguments.minutes, arguments.anew)
         print(f"{len(plan) - left} of {len(plan)} trainings in {out}")
@@ -391,6 +397,21 @@ def run_study(arguments) -> int:
     rows = study(out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
     print(f"{len(rows)} trainings in {out}")
     return 0
+
+# %% ../nbs/90_cli.ipynb #048-90_cli
+@command("train rows of a study's table again, chosen at random, and compare",
+         argument("table", nargs="?", default="figures/data/xel_study.csv", metavar="TABLE",
+                  reads="the table of a planned study",
+                  help="a table of `vad-nb study STUDY` (default figures/data/xel_study.csv)"),
+         argument("--rows", type=int, default=3, metavar="N", help="how many (default 3)"),
+         argument("--seconds", type=float, metavar="S", help="only rows that took at most S"),
+         argument("--choice", type=int, default=0, metavar="SEED",
+                  help="random seed of the choice (default 0)"))
+def run_verify(arguments) -> int:
+    "Say how many rows come out again; 0 when all do."
+    from vad_nb.verify import verify
+    found = verify(arguments.table, arguments.rows, arguments.choice, arguments.seconds)
+    return 0 if all(one.ok for one in found) else 2
 
 # %% ../nbs/90_cli.ipynb #022-90_cli
 @command("one page about a training: numbers, curves, best and worst clips, error maps, features",

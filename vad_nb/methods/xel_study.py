@@ -56,11 +56,12 @@ class Training:
 
 # %% ../../nbs/38_methods.xel_study.ipynb #009-38_methods-xel_study
 def focal_loss(
-    scores:torch.Tensor,   # (M,) of normal clips, in (0, 1)
-    gamma:float=2.,        # 0: cross-entropy
-) -> torch.Tensor:         # scalar
+    bank_scores:torch.Tensor,   # (M,) of normal clips, in (0, 1)
+    gamma:float=2.,             # 0: cross-entropy
+) -> torch.Tensor:              # scalar
     "Cross-entropy of clips with label 0, where those that are right already hardly count."
-    return -(scores**gamma*torch.log1p(-scores.clamp(max=1 - 1e-6))).mean()
+    right = torch.log1p(-bank_scores.clamp(max=1 - 1e-6))
+    return -(bank_scores**gamma*right).mean()
 
 class DrawnObjective(BankObjective):
     "A fresh clip of every normal video in every step, in place of the bank."
