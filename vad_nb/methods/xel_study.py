@@ -271,9 +271,9 @@ def probe(
     return f"{loss:.6g} {score:.6g}"
 
 def same_probe(one:str, two:str) -> bool:
-    "Whether two probes agree to one part in 10,000."
+    "Whether two probes agree to one part in 1,000: other processors change the fifth digit."
     first, second = (np.array(text.split(), float) for text in (one, two))
-    return first.shape == second.shape and np.allclose(first, second, rtol=1e-4, atol=0)
+    return first.shape == second.shape and np.allclose(first, second, rtol=1e-3, atol=0)
 
 # %% ../../nbs/38_methods.xel_study.ipynb #033-38_methods-xel_study
 def numbers(text:str) -> range: # "0-9" or "3"

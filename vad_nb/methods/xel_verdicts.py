@@ -215,8 +215,8 @@ class Study:
                       for row in self.rows if row["fold"] == "-"}
         self.found:dict = {}
 
-    def row(self, one:Contrast, part, seed) -> dict:
-        return self.table.get((one.data, one.host, part[1], part[2], seed))
+    def row(self, one:Contrast, part, seed) -> dict: # {}: not there yet
+        return self.table.get((one.data, one.host, part[1], part[2], seed), {})
 
     def seeds(self, one:Contrast) -> list:
         "Random seeds that every part has."
@@ -272,8 +272,8 @@ def contrasts(rows, kind:str) -> list: # of Contrast
 
 def verdict_rows(study:Study, kind:str) -> list: # of dict
     "Contrasts that have rows, with differences and corrected verdicts."
-    pairs = [(one, difference(study, one)) for one in contrasts(study.rows, kind)]
-    pairs = [(one, found) for one, found in pairs if found]
+    asked = contrasts(study.rows, kind)
+    pairs = [(one, found) for one in asked if (found := difference(study, one)) is not None]
     enough = [found.p if found.count >= 3 else np.nan for _, found in pairs]
     rows = []
     for (one, found), p in zip(pairs, holm(enough) if enough else ()):
