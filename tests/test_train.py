@@ -103,6 +103,17 @@ def test_history_keeps_the_rows_it_is_told_to(tmp_path):
     assert read_history(tmp_path / "history.csv")["loss"].tolist() == [0, pytest.approx(1 / 3, rel=1e-6), 9]
 
 
+def test_history_keeps_the_value_that_a_step_had(tmp_path):
+    "A parameter is changed in place by the next step: what was added before must not follow it."
+    history, slope = History(tmp_path / "history.csv"), nn.Parameter(torch.zeros(()))
+    for step in range(4):
+        history.add(step=step, slope=slope)
+        with torch.no_grad():
+            slope += 1
+    assert [row["slope"] for row in history.flush()] == [0, 1, 2, 3]
+    assert read_history(tmp_path / "history.csv")["slope"].tolist() == [0, 1, 2, 3]
+
+
 def test_step_schedule_is_steplr():
     for epochs in (1, 3, 10, 50):
         parameter = nn.Parameter(torch.zeros(1))
