@@ -133,7 +133,8 @@ def chosen_pairs(
     places:list,     # of (clip, frame)
 ) -> list:           # of (frame, reconstruction)
     "The windows around chosen frames; the first and last frames have their neighbour's."
-    seen = {name: window_pairs(method, clips[name]) for name in {name for name, _ in places}}
+    names = dict(places)                    # each clip once
+    seen = {name: window_pairs(method, clips[name]) for name in names}
     first = method.settings.frames//2
     return [seen[name][np.clip(t - first, 0, len(seen[name]) - 1)] for name, t in places]
 

@@ -61,8 +61,8 @@ def results_table(
     "All stored results, means over random seeds with their intervals."
     lines = []
     for key, same in grouped(rows).items():
-        values = [over_seeds(row[column] for row in same) for column in MEASURED.values()]
-        lines.append([*key, str(len(same)), *values])
+        def column(name): return over_seeds(row[name] for row in same)
+        lines.append([*key, str(len(same)), *map(column, MEASURED.values())])
     return markdown_table([*NAMED, "random seeds", *MEASURED], lines)
 
 # %% ../../nbs/6_figures/12_results.ipynb #six
@@ -148,9 +148,9 @@ def over_hosts(
 # %% ../../nbs/6_figures/12_results.ipynb #bank-words
 def about_bank(study) -> str:
     "What the bank changes."
-    pairs = {name: [over_hosts(study, name, *which) for which in (("none", "-"), ("both", "epoch"))]
-             for name in ("auc", "far_normal_videos")}
-    area, alarms = pairs["auc"], pairs["far_normal_videos"]
+    plain, banked = ("none", "-"), ("both", "epoch")
+    area = [over_hosts(study, "auc", *form) for form in (plain, banked)]
+    alarms = [over_hosts(study, "far_normal_videos", *form) for form in (plain, banked)]
     return ("**Cross-epoch learning**, everything else equal, five random seeds, on ShanghaiTech: "
             f"false alarms in normal videos at 0.5 are {alarms[0]} % without the bank and "
             f"{alarms[1]} % with it over the three hosts, frame AUC {area[0]} and {area[1]}. "

@@ -168,8 +168,8 @@ def scores_agree(
     theirs = published_clip_scores(published, files, method.settings, method.device, 8)
     full = largest_difference(stream(exact, files, 8), theirs)
     labels = np.concatenate([scene.labels[clip.name] for clip in scene.test])
-    timed, single = (np.concatenate([one.score(clip) for clip in scene.test])
-                     for one in (method, exact))
+    def scores(one): return np.concatenate([one.score(clip) for clip in scene.test])
+    timed, single = scores(method), scores(exact)
     rank = spearmanr(timed, single).statistic
     gap = abs(roc_auc_score(labels, timed) - roc_auc_score(labels, single))
     return dict(agreement=f"{full['agreement']} in float32; as timed rank correlation {rank:.5f}, "

@@ -96,7 +96,8 @@ def contestant(
 ) -> Side:
     "All trainings of a situation as one contestant."
     count = len(found)
-    seconds, processor = ([one[name] for one in found] for name in ("seconds", "processor"))
+    seconds = [one["seconds"] for one in found]
+    processor = [one["processor"] for one in found]
     both = tuple(sum(steps)/count**2 for steps in zip(*seconds))    # as if one after the other
     return Side(both, tuple(sum(steps)/count for steps in zip(*processor)), flops, moved, 0.)
 
@@ -116,8 +117,8 @@ def cases(
     dtype = "bfloat16" if reduced_precision(device) else "float32"
     for name, ours, theirs, trainings, others in SITUATIONS:
         found = [measured(each, settings, 4, trainings, others) for each in (ours, theirs)]
-        mine, other = ([one["loss"] for one in side] for side in found)
-        same = largest_difference(mine, other, 1e-2)
+        def losses(side): return [one["loss"] for one in side]
+        same = largest_difference(*map(losses, found), 1e-2)
         yield Race(f"DDL training step, {name}", f"D = {wanted.width}, {size}, batch {len(items)}",
                    "windows", len(items), dtype, ours=contestant(found[0], flops, moved),
                    published=contestant(found[1], flops, moved), against="torch", **same)
