@@ -68,6 +68,7 @@ def stored_settings(
         file, expected = run.path/"config.json", f"the settings of {config['method']}"
         raise DataError(file, expected, str(error)) from None
 
+# %% ../../nbs/4_methods/09_catalog.ipynb #open
 def open_run(
     path,               # folder of a finished training
     device:str=None,
@@ -114,6 +115,7 @@ def score_clips(method, clips, progress:bool) -> dict:   # clip -> (T,)
         return found
     return {clip.name: gather(found.get(clip.name), len(clip), method.device) for clip in clips}
 
+# %% ../../nbs/4_methods/09_catalog.ipynb #score-set
 def score(
     run,                  # a Run, or the folder of a finished training
     benchmark,            # of `load_benchmark` or `load_bags`
@@ -141,7 +143,7 @@ def train(
     resume:bool=False,     # go on with the training that `out` holds
     **settings,            # in place of the preset's: epochs=3, anomaly="sdl"
 ) -> Run:
-    "Train a method on a data set's training clips: `train(\"ddl\", ped2, \"runs/ped2\", epochs=3)`."
+    "Train on a data set's training clips: `train(\"ddl\", ped2, \"runs/ped2\", epochs=3)`."
     trained = make_method(method, preset, settings, device)
     check_clips(trained, benchmark.train)
     if not rank_and_count()[0]:

@@ -296,9 +296,10 @@ def verdict_table(study:Study, kind:str) -> list: # rows of text, header first
         one, found = row["contrast"], row["difference"]
         scale = 1 if one.metric == "separation" else 100
         low, high = scale*found.low, scale*found.high
+        p = "-" if np.isnan(row["p"]) else f"{row['p']:.3f}"
         table.append([one.question, one.data, one.host, SHARES[one.metric], form_text(one),
                       str(found.count), f"{scale*found.value:+.2f}", f"[{low:+.2f}, {high:+.2f}]",
-                      "-" if np.isnan(row["p"]) else f"{row['p']:.3f}", f"{scale*found.smallest:.2f}", row["verdict"]])
+                      p, f"{scale*found.smallest:.2f}", row["verdict"]])
     return table
 
 def weights_table(rows) -> list: # rows of text, header first
