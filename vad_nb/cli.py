@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'OWN', 'DATA', 'FRAMES', 'PRESET', 'SET', 'DEVICE', 'RUN', 'DOWNLOADS', 'HOSTS', 'TRAIN', 'SCORE',
-           'ALARMS', 'EVALUATE', 'EVALUATE_FILES', 'FIGURES', 'DRAW', 'RACES', 'EXAMPLES', 'argument', 'command',
-           'data_arguments', 'settings_of', 'run_doctor', 'run_download', 'join_processes', 'run_train', 'run_score',
-           'score_data', 'make_overlay', 'score_file', 'run_alarms', 'labels_for', 'print_alarms', 'run_evaluate',
-           'truth_of', 'record_files', 'print_classes', 'run_regions', 'run_study', 'run_report', 'run_figures',
-           'plans', 'run_sweep', 'run_bench', 'make_parser', 'check_word', 'check_words', 'run_command', 'main']
+           'ALARMS', 'EVALUATE', 'EVALUATE_FILES', 'STUDY', 'FIGURES', 'DRAW', 'RACES', 'EXAMPLES', 'argument',
+           'command', 'data_arguments', 'settings_of', 'run_doctor', 'run_download', 'join_processes', 'run_train',
+           'run_score', 'score_data', 'make_overlay', 'score_file', 'run_alarms', 'labels_for', 'print_alarms',
+           'run_evaluate', 'truth_of', 'record_files', 'print_classes', 'run_regions', 'named', 'planned_study',
+           'run_study', 'run_verify', 'run_report', 'run_figures', 'run_sweep', 'run_bench', 'make_parser',
+           'check_word', 'check_words', 'run_command', 'main']
 
 # %% ../nbs/0_ground/02_cli.ipynb #002-90_cli
 import argparse, os, sys, warnings
@@ -377,22 +378,73 @@ def run_regions(arguments) -> int:
         write_json(report.to_json(), arguments.json)
     return 0
 
+# %% ../nbs/0_ground/02_cli.ipynb #named000
+def named(kind:str) -> tuple: # of names
+    "The sections `[KIND NAME]` of settings.ini."
+    return tuple(section.removeprefix(f"{kind} ") for section in sections()
+                 if section.startswith(f"{kind} "))
+
+def planned_study(arguments) -> int:
+    "Train what a study plans, or say what its rows say."
+    from vad_nb.studies.xel_study import read_study_plan, run_study
+    from vad_nb.studies.xel_verdicts import verdicts_text
+    out = arguments.out or f"figures/data/{arguments.name}_study.csv"
+    if arguments.verdicts:
+        print(verdicts_text(out))
+        return 0
+    plan = read_study_plan(arguments.name)
+    left = run_study(plan, out, arguments.minutes, arguments.anew)
+    print(f"{len(plan) - left} of {len(plan)} trainings in {out}")
+    return 0
+
+# %% ../nbs/0_ground/02_cli.ipynb #studyargs
+STUDY = (
+    argument("name", nargs="?", metavar="STUDY", one_of=named("study"),
+             help=f"a section [study STUDY] of settings.ini: {', '.join(named('study'))}; "
+                  "without it the first study of the bank, under --preset"),
+    argument("--data", nargs="+", metavar="NAME", one_of=BAG_SETS,
+             help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"),
+    PRESET,
+    argument("--seeds", type=int, default=5, metavar="N",
+             help="random seeds (default 5; on ped2-ws all ten draws)"),
+    argument("--minutes", type=float, metavar="M",
+             help="of a planned study: begin no training that would not end in time"),
+    argument("--anew", action="store_true",
+             help="of a planned study: train again what other code made"),
+    argument("--verdicts", action="store_true",
+             help="of a planned study: train nothing, print what its rows say"),
+    argument("--out", metavar="CSV",
+             help="the table, which is gone on with (default figures/data/xel.csv; of a "
+                  "planned study figures/data/STUDY_study.csv)"))
+
 # %% ../nbs/0_ground/02_cli.ipynb #020-90_cli
-@command("train every weakly supervised host with and without the bank, into one table",
-         argument("--data", nargs="+", metavar="NAME", one_of=BAG_SETS,
-                  help="default: synthetic-ws at four difficulties, shanghaitech-ws, ped2-ws"),
-         PRESET,
-         argument("--seeds", type=int, default=5, metavar="N",
-                  help="random seeds (default 5; on ped2-ws all ten draws)"),
-         argument("--out", default="figures/data/xel.csv", metavar="CSV",
-                  help="the table, which is gone on with (default figures/data/xel.csv)"))
+@command("train what a study plans, or every weakly supervised host with and without the bank",
+         *STUDY)
 def run_study(arguments) -> int:
-    "Fill the table of the study."
+    "Fill the table of a study."
+    if arguments.name:
+        return planned_study(arguments)
     from vad_nb.studies.bank import study
     chosen = {"data": arguments.data} if arguments.data else {}
-    rows = study(arguments.out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
-    print(f"{len(rows)} trainings in {arguments.out}")
+    out = arguments.out or "figures/data/xel.csv"
+    rows = study(out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
+    print(f"{len(rows)} trainings in {out}")
     return 0
+
+# %% ../nbs/0_ground/02_cli.ipynb #048-90_cli
+@command("train rows of a study's table again, chosen at random, and compare",
+         argument("table", nargs="?", default="figures/data/xel_study.csv", metavar="TABLE",
+                  reads="the table of a planned study",
+                  help="a table of `vad-nb study STUDY` (default figures/data/xel_study.csv)"),
+         argument("--rows", type=int, default=3, metavar="N", help="how many (default 3)"),
+         argument("--seconds", type=float, metavar="S", help="only rows that took at most S"),
+         argument("--choice", type=int, default=0, metavar="SEED",
+                  help="random seed of the choice (default 0)"))
+def run_verify(arguments) -> int:
+    "Say how many rows come out again; 0 when all do."
+    from vad_nb.apps.verify import verify
+    found = verify(arguments.table, arguments.rows, arguments.choice, arguments.seconds)
+    return 0 if all(one.ok for one in found) else 2
 
 # %% ../nbs/0_ground/02_cli.ipynb #022-90_cli
 @command("one page about a training: numbers, curves, best and worst clips, error maps, features",
@@ -445,14 +497,9 @@ def run_figures(arguments) -> int:
     return 0
 
 # %% ../nbs/0_ground/02_cli.ipynb #026-90_cli
-def plans() -> tuple: # of names
-    "What `vad-nb sweep` can do."
-    named = (section for section in sections() if section.startswith("plan "))
-    return tuple(section.removeprefix("plan ") for section in named)
-
 @command("train, score and evaluate what a plan names and is not done yet",
-         argument("plan", metavar="PLAN", one_of=plans(),
-                  help=f"a section [plan PLAN] of settings.ini: {', '.join(plans())}"), DEVICE,
+         argument("plan", metavar="PLAN", one_of=named("plan"),
+                  help=f"a section [plan PLAN] of settings.ini: {', '.join(named('plan'))}"), DEVICE,
          argument("--out", required=True, metavar="DIR",
                   help="folder for the runs and results.csv; what is in it is gone on with"),
          argument("--minutes", type=float, metavar="M",

@@ -73,8 +73,9 @@ def sections() -> dict: # section -> {key: text}
     return found
 
 def presets() -> dict: # preset -> {"method.setting": text}
-    "The presets; sections `[plan NAME]` are plans of trainings."
-    return {name: section for name, section in sections().items() if not name.startswith(("plan ", "study "))}
+    "The presets; sections `[plan NAME]` and `[study NAME]` say what is trained."
+    return {name: section for name, section in sections().items()
+            if not name.startswith(("plan ", "study "))}
 
 # %% ../nbs/0_ground/00_core.ipynb #012-00_core
 def read_value(
