@@ -499,7 +499,8 @@ def run_figures(arguments) -> int:
 # %% ../nbs/0_ground/02_cli.ipynb #026-90_cli
 @command("train, score and evaluate what a plan names and is not done yet",
          argument("plan", metavar="PLAN", one_of=named("plan"),
-                  help=f"a section [plan PLAN] of settings.ini: {', '.join(named('plan'))}"), DEVICE,
+                  help=f"a section [plan PLAN] of settings.ini: {', '.join(named('plan'))}"),
+         DEVICE,
          argument("--out", required=True, metavar="DIR",
                   help="folder for the runs and results.csv; what is in it is gone on with"),
          argument("--minutes", type=float, metavar="M",
