@@ -119,16 +119,16 @@ def results_page(target: Path) -> None:
     "Stored results, figures with their captions, and a card for every training behind them."
     from vad_nb.evaluation.results import model_card
     from vad_nb.evaluation.results import COLUMNS, read_results
+    from vad_nb.plot import read_figures
     lines = ["# Results", "", "Everything here was written by a command from stored runs; nothing was typed in. AUC as shares of 1.", "", "## Table of results", ""]
     rows = [row for row in read_results(ROOT/"figures"/"data"/"results.csv") if row["method"] != "ddl-proxy"]   # of that study the figures show all
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|"*len(COLUMNS)] + ["| " + " | ".join(row.values()) + " |" for row in rows] + ["", "## Figures", ""]
     (target.parent/"figures").mkdir(exist_ok=True)
-    for facts in sorted((ROOT/"figures").glob("*.json")):
-        known = json.loads(facts.read_text(encoding="utf-8"))
-        picture = facts.with_suffix(".png")
+    for name, known in read_figures(ROOT/"figures").items():
+        picture = ROOT/"figures"/f"{name}.png"
         if "caption" in known and picture.exists():
             shutil.copy(picture, target.parent/"figures"/picture.name)
-            lines += [f"![{plain(known['caption'])}](figures/{picture.name})", "", f"*{facts.stem}*: {plain(known['caption'])} Table: " + "`" + known.get("table_hash", "") + "`", ""]
+            lines += [f"![{plain(known['caption'])}](figures/{picture.name})", "", f"*{name}*: {plain(known['caption'])} Table: " + "`" + known.get("table_hash", "") + "`", ""]
     lines += ["## Model cards", ""]
     for row in rows:
         lines += [model_card(row, level=3), ""]

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['REDRAW', 'STUDIES', 'read_figure', 'sigma_table', 'numbers_again', 'flat', 'curves_1', 'curves_2', 'block_3',
-           'fig6_blocks', 'png', 'different_pixels', 'redraw_study', 'Check', 'compare', 'check_figures']
+           'fig6_blocks', 'png', 'different_pixels', 'redraw_study', 'Check', 'compare', 'missing_files',
+           'check_figures']
 
 # %% ../../nbs/6_figures/11_check.ipynb #002-65_figures-check
 import csv, io, json, shutil, tempfile
@@ -20,7 +21,7 @@ from . import (
     fig5, fig6, proxy, xel_tables)
 from ..studies.trainings import Trainings
 from ..methods.c3dsu import ConvBlock
-from ..plot import style
+from ..plot import read_figures, style
 
 # %% ../../nbs/6_figures/11_check.ipynb #004-65_figures-check
 def read_figure(
@@ -28,9 +29,10 @@ def read_figure(
     name:str,   # "fig5"
 ) -> tuple:     # JSON as a dict; table: column -> list of text, None where no csv is stored
     "What is stored beside a picture."
-    path, table = Path(folder)/f"{name}.json", Path(folder)/"data"/f"{name}.csv"
-    try: known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error: raise DataError(path, "the JSON of a figure", str(error).splitlines()[0], "draw the figure again") from None
+    known, table = read_figures(folder).get(name), Path(folder)/"data"/f"{name}.csv"
+    if known is None:
+        where = Path(folder)/"figures.json"
+        raise DataError(where, f"an entry for {name}", "none", "draw it: vad-nb figures")
     if not table.exists(): return known, None
     rows = list(csv.reader(table.open(encoding="utf-8", newline="")))
     return known, {column: list(values) for column, *values in zip(*rows)}
@@ -136,12 +138,24 @@ def compare(name:str, drawn:bytes, folder) -> Check:
     share = different_pixels(drawn, Path(folder)/f"{name}.png")
     return Check(name, "picture", f"redrawn, {share:.2%} of the pixels differ", share < 5e-4)
 
+def missing_files(
+    folder,     # of figures
+    name:str,   # "fig5"
+) -> list:      # of words
+    "What a stored figure lacks: one of its pictures, its caption or its reference."
+    missing = [end for end in ("png", "svg", "pdf") if not (Path(folder)/f"{name}.{end}").exists()]
+    for word, file, mark in (("caption", "captions.tex", f"\\csname vadcaption-{name}\\endcsname"),
+                             ("reference", "figures.bib", f"@misc{{vad_nb_{name},")):
+        path = Path(folder)/file
+        if not path.exists() or mark not in path.read_text(encoding="utf-8"): missing.append(word)
+    return missing
+
 def check_figures(
     folder,   # of figures
 ) -> list:    # of Check
     "Every stored figure against its table."
-    names, found = sorted(path.stem for path in Path(folder).glob("*.json")), []
-    if not names: raise DataError(folder, "stored figures (NAME.json)", "none", "draw them: vad-nb figures")
+    names, found = sorted(read_figures(folder)), []
+    if not names: raise DataError(folder, "stored figures (figures.json)", "none", "draw them: vad-nb figures")
     drawn:dict = {}   # PNG files of the studies
     for study, (_, tables) in STUDIES.items():
         made = [known for known, _ in (read_figure(folder, name) for name in names if name.startswith(f"{study}_")) if "preset" in known]
@@ -149,8 +163,8 @@ def check_figures(
     for name in names:
         known, table = read_figure(folder, name)
         if "caption" not in known: continue
-        missing = [ending for ending in ("png", "svg", "pdf", "tex", "bib") if not (Path(folder)/f"{name}.{ending}").exists()]
-        found.append(Check(name, "files", f"missing: {', '.join(missing)}" if missing else "png, svg, pdf, tex, bib", not missing))
+        missing = missing_files(folder, name)
+        found.append(Check(name, "files", f"missing: {', '.join(missing)}" if missing else "png, svg, pdf, caption, reference", not missing))
         if name in drawn: found.append(compare(name, drawn[name], folder)); continue
         if table is None: found.append(Check(name, "table", "no csv is stored for it")); continue
         claims, again = known.get("claim") or known.get("object_over_rest") or {}, numbers_again(name, table)
