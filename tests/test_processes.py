@@ -15,8 +15,8 @@ from vad_nb.training.run import read_history
 
 TRAIN = ["train", "ddl", "--data", "folder", "--set", "size=32x48", "width=8", "batch_size=10", "epochs=3", "average=0.9", "--device", "cpu"]
 # double precision throughout: Adam divides each gradient by its size, also where it is rounding alone
-COMMAND = """import sys, torch, vad_nb.training, vad_nb.methods.ddl
-vad_nb.training.reduced_precision = vad_nb.methods.ddl.reduced_precision = lambda device: False
+COMMAND = """import sys, torch, vad_nb.training.train, vad_nb.methods.ddl
+vad_nb.training.train.reduced_precision = vad_nb.methods.ddl.reduced_precision = lambda device: False
 torch.set_default_dtype(torch.double)
 torch.Tensor.float = torch.Tensor.double
 from vad_nb.cli import main
@@ -55,7 +55,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
 import sys, torch
 from safetensors.torch import save_file
 from vad_nb.methods.c3dsu import C3DSU
-from vad_nb.processes import join, mean_of_shares, rank_and_count, share, spread
+from vad_nb.training.processes import join, mean_of_shares, rank_and_count, share, spread
 join("cpu")
 torch.manual_seed(0)
 net = C3DSU(8, 3, 3).double()
@@ -92,12 +92,12 @@ def test_scores_are_split_by_clip_and_put_together(runs):
 def test_a_run_whose_worker_dies_goes_on_from_its_last_checkpoint(runs, tmp_path):
     words = [*TRAIN, "--root", runs / "videos", "--out", tmp_path / "run"]
     script = COMMAND.replace("from vad_nb.cli", """
-import os, signal, vad_nb.training
-inner = vad_nb.training.check_epoch
+import os, signal, vad_nb.training.train
+inner = vad_nb.training.train.check_epoch
 def check_epoch(rows, epoch):
     if epoch == 1 and os.environ["LOCAL_RANK"] == "1": os.kill(os.getpid(), signal.SIGKILL)
     inner(rows, epoch)
-vad_nb.training.check_epoch = check_epoch
+vad_nb.training.train.check_epoch = check_epoch
 from vad_nb.cli""")
     (tmp_path / "dies.py").write_text(script)
     died = start_python(tmp_path / "dies.py", words, 2, check=False)
