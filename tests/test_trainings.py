@@ -14,8 +14,8 @@ from vad_nb.studies.trainings import Trainings
 from vad_nb.training.run import Run, read_history
 
 TINY = dict(size=(32, 48), width=8, epochs=1, batch_size=60)
-ASK = f"from vad_nb.figures.trainings import Trainings; import sys; Trainings(sys.argv[1], overrides={TINY}, device='cpu').get(anomaly='none')"
-HOLD = "from vad_nb.training import Run; import sys, time\nwith Run(sys.argv[1]).locked(): print('here', flush=True); time.sleep(600)"
+ASK = f"from vad_nb.studies.trainings import Trainings; import sys; Trainings(sys.argv[1], overrides={TINY}, device='cpu').get(anomaly='none')"
+HOLD = "from vad_nb.training.run import Run; import sys, time\nwith Run(sys.argv[1]).locked(): print('here', flush=True); time.sleep(600)"
 
 
 def start(code, folder):
