@@ -70,6 +70,7 @@ def show_image(
     ax.set_title(title)
     ax.axis("off")
 
+# %% ../nbs/0_ground/01_plot.ipynb #showmap0
 def show_map(
     ax,
     values,           # (H, W), from 0

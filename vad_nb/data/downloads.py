@@ -101,6 +101,7 @@ def fetch(
         found = str(error).splitlines()[0]
         raise DataError(url, "the archive with the published hash", found) from error
 
+# %% ../../nbs/1_data/03_downloads.ipynb #downlo00
 def download(
     name:str,   # ped1, ped2 or avenue
     folder,     # archives and unpacked files go here

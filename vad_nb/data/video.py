@@ -6,7 +6,7 @@
 __all__ = ['IMAGES', 'VIDEOS', 'FRAMES_OFF', 'natural_key', 'visible', 'numbered_images', 'frame_files', 'is_cut_off',
            'read_image', 'check_frame', 'image_frames', 'check_count', 'video_frames', 'remembered', 'container_fps',
            'content_key', 'resize', 'Coloured', 'is_grey', 'write_header', 'store_frames', 'cached_frames', 'Clip',
-           'check_source', 'open_clip', 'clip_sources', 'frame_tensor', 'clip_tensor', 'window_indices']
+           'check_source', 'check_length', 'open_clip', 'clip_sources', 'frame_tensor', 'clip_tensor', 'window_indices']
 
 # %% ../../nbs/1_data/00_video.ipynb #002-10_data-video
 import hashlib, json, math, re, time, warnings, zipfile
@@ -248,6 +248,7 @@ def write_header(
     np.lib.format.write_array_header_1_0(file, facts)
     return file.tell()
 
+# %% ../../nbs/1_data/00_video.ipynb #storefr0
 def store_frames(
     path:Path,      # the .npy file to write
     frames,         # an iterator over uint8 (H, W) or (H, W, 3)
@@ -313,6 +314,17 @@ def check_source(
     found = f"a name that ends in {source.suffix or 'nothing'}"
     raise DataError(source, f"a video file ({known})", found)
 
+# %% ../../nbs/1_data/00_video.ipynb #checkle0
+def check_length(
+    source:Path,       # image folder or video file
+    frames,            # what came out of it
+    length:int|None,   # frames that must come out, where that is known
+) -> None:
+    "A clip of another length would meet the labels of other frames."
+    if length is None or len(frames) == length: return
+    mend = "extract or copy the clip again"
+    raise DataError(source, f"{length} frames", f"{len(frames)}", mend)
+
 # %% ../../nbs/1_data/00_video.ipynb #037-10_data-video
 def open_clip(
     source,            # image folder or video file
@@ -335,9 +347,7 @@ def open_clip(
     except OSError as error:
         file = error.filename or source
         raise DataError(file, "a file that can be read", error.strerror) from error
-    if length is not None and len(frames) != length:
-        mend = "extract or copy the clip again"
-        raise DataError(source, f"{length} frames", f"{len(frames)}", mend)
+    check_length(source, frames, length)
     name = name or (source.name if source.is_dir() else source.stem)
     return Clip(name, frames, fps or (25. if math.isnan(stated) else stated), key)
 
