@@ -122,7 +122,7 @@ def choose_frames(
 # %% ../../nbs/7_apps/02_report.ipynb #pairs
 def window_pairs(method, clip) -> list:   # of (frame, reconstruction), (C, H, W) each
     "What a method makes of every window of a clip."
-    pairs = []
+    pairs:list = []
     for clean, recon in method.reconstruct(clip):
         pairs += zip(clean, recon)
     return pairs
@@ -157,14 +157,15 @@ def draw_frames(
         axes = fig.subplots(len(rows), 3, squeeze=False)
         for row, (kind, name, t), pair, error in zip(axes, rows, shown, maps):
             title = f"{kind}: clip {name}, frame {t}, score {scores.frames[name][t]:.3g}"
-            image = draw_row(row, title, *pair, error, largest, aspect)
+            image = draw_row(row, title, pair, error, largest, aspect)
         fig.colorbar(image, ax=axes[:, 2], shrink=.5, pad=.03).ax.tick_params(labelsize=6)
         fig.set_layout_engine("constrained", w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
     return fig
 
 # %% ../../nbs/7_apps/02_report.ipynb #row
-def draw_row(row, title, clean, recon, error, largest:float, aspect:float):   # the error's image
-    "One chosen frame."
+def draw_row(row, title, pair, error, largest:float, aspect:float):   # the error's image
+    "One chosen frame, its reconstruction and its error."
+    clean, recon = pair
     show_image(row[0], clean.cpu(), "", aspect)
     row[0].set_title(title, loc="left", fontsize=7)
     show_image(row[1], recon.cpu(), "reconstruction", aspect)

@@ -38,7 +38,7 @@ def read_line(
 ) -> list:        # of Job
     "The jobs of one line of a plan."
     words, expected = line.split(), "METHOD DATA [KEY=VALUE ...] [seeds=0,1,2]"
-    pairs = [tuple(word.split("=", 1)) for word in words[2:]]
+    pairs:list = [tuple(word.split("=", 1)) for word in words[2:]]
     whole = len(words) > 1 and all(len(pair) == 2 for pair in pairs)
     seeds = dict(pairs).get("seeds", "0") if whole else ""
     if not re.fullmatch(r"\d+(,\d+)*", seeds):

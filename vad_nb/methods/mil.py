@@ -442,7 +442,7 @@ class TrainedHost(ScoringHost):
 # %% ../../nbs/4_methods/07_mil.ipynb #mil
 class MIL(TrainedHost):
     "Multiple-instance ranking (Sultani et al. 2018); base of all weakly supervised methods."
-    settings_class = MILSettings
+    settings_class:type = MILSettings
     def fit(self,
         benchmark:WeakBenchmark,
         run:Run,               # its folder receives everything

@@ -30,8 +30,8 @@ def hardest_clips(
     rows, mask = videos.rows(videos.normal_ids)                                 # (M, T)
     wanted, device = rows[mask], rows.device
     with torch.autocast(device.type, torch.bfloat16, enabled=reduced_precision(device)):
-        scores = [head(videos.features[part])[0] for part in wanted.split(chunk)]
-    scores = torch.cat(scores)
+        parts = [head(videos.features[part])[0] for part in wanted.split(chunk)]
+    scores = torch.cat(parts)
     head.train(was)
     best = scores.new_full(mask.shape, -1).masked_scatter(mask, scores).argmax(1)
     return rows.gather(1, best[:, None])[:, 0]
@@ -152,7 +152,7 @@ class BankObjective(BankLosses):
 # %% ../../nbs/4_methods/08_xel.ipynb #021-35_methods-xel
 class Banked:
     "Mixed into a host: trains with the hard instance bank."
-    objective_class = BankObjective
+    objective_class:type = BankObjective
     def __init__(self, settings=None, device=torch.device("cpu")):
         super().__init__(settings, device)
         s = self.settings

@@ -133,7 +133,7 @@ def warm_network(
     method.objective.to(memory_format=torch.channels_last)   # type: ignore[call-overload]
     optimizer = torch.optim.Adam(method.objective.parameters(), lr=.01)
     generator = torch.Generator(device).manual_seed(0)
-    autocast = dict(dtype=torch.bfloat16, enabled=reduced_precision(device))
+    autocast:dict = dict(dtype=torch.bfloat16, enabled=reduced_precision(device))
     numbers = torch.arange(len(windows), device=device).repeat(epochs)
     for items in numbers.split(settings.batch_size):
         with torch.autocast(device.type, **autocast):

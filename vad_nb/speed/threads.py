@@ -118,7 +118,7 @@ def cases(
     for name, ours, theirs, trainings, others in SITUATIONS:
         found = [measured(each, settings, 4, trainings, others) for each in (ours, theirs)]
         def losses(side): return [one["loss"] for one in side]
-        same = largest_difference(*map(losses, found), 1e-2)
+        same = largest_difference(losses(found[0]), losses(found[1]), 1e-2)
         yield Race(f"DDL training step, {name}", f"D = {wanted.width}, {size}, batch {len(items)}",
                    "windows", len(items), dtype, ours=contestant(found[0], flops, moved),
                    published=contestant(found[1], flops, moved), against="torch", **same)

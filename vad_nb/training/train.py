@@ -224,7 +224,7 @@ class Loop:
 # %% ../../nbs/3_training/02_train.ipynb #one-epoch
 class EpochLoop(Loop):
     "The loop over the batches of an epoch."
-    def one_epoch(self, epoch:int, batches:list) -> None:
+    def one_epoch(self, epoch:int, batches) -> None:
         "Every batch once; all random numbers are this epoch's own."
         s, rows, described = self.pace, [], []
         seed_everything(s.random_seed*100_003 + epoch)   # dropout and the like
