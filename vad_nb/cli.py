@@ -277,7 +277,8 @@ def print_alarms(alarms, scores, threshold, labels, path) -> None:
         seconds = f", {one.start:.1f} to {one.end:.1f} s" if known else ""
         frames = f"frames {one.first} to {one.last}"
         print(f"{one.video}: {frames}{seconds}, highest score {one.score:.4g}")
-    print(f"{len(alarms)} alarm{'s'*(len(alarms) != 1)} in {len(scores)} frames: {path}")
+    many = "alarm" if len(alarms) == 1 else "alarms"
+    print(f"{len(alarms)} {many} in {len(scores)} frames: {path}")
 
 # %% ../nbs/0_ground/02_cli.ipynb #017-90_cli
 EVALUATE = (
@@ -355,7 +356,8 @@ def print_classes(arguments, labels) -> None:
         scores = Scores.read_csv(path, truth, arguments.lacking)
         print(f"\n{path}: raw frame AUC of each class with all normal videos")
         for kind, (videos, value) in auc_by_class(scores.frames, truth, kinds).items():
-            print(f"  {kind:14} {videos:3} video{'s'*(videos > 1)}  {100*value:6.2f}")
+            many = "videos" if videos > 1 else "video"
+            print(f"  {kind:14} {videos:3} {many}  {100*value:6.2f}")
 
 # %% ../nbs/0_ground/02_cli.ipynb #018-90_cli
 @command("was the right place found? RBDC, TBDC and pixel AUC against the masks of a data set",

@@ -4,30 +4,38 @@
 
 # %% auto #0
 __all__ = ['STUDY_HOSTS', 'FORM', 'RIVALS', 'ODDS', 'STUDY_METRICS', 'STUDY_KEY', 'STUDY_FACTS', 'STUDY_COLUMNS', 'Training',
-           'focal_loss', 'DrawnObjective', 'HardObjective', 'FocalObjective', 'make_method', 'without_distances',
-           'one_fold', 'study_bags', 'floor_and_ceiling', 'keep_scores', 'kept_scores', 'mean_difference', 'distances',
-           'by_bag', 'study_metrics', 'tiny_bags', 'probe', 'same_probe', 'numbers', 'read_line', 'study_blocks',
-           'read_study_plan', 'clean_commit', 'digest', 'bags_of', 'train_one', 'read_rows', 'write_rows', 'key_of',
-           'training_of', 'score_file', 'read_scores', 'stale', 'check_rows', 'add_row', 'drop_stale',
-           'expected_seconds', 'run_study']
+           'focal_loss', 'DrawnObjective', 'HardObjective', 'FocalObjective', 'bank_settings', 'make_method',
+           'without_distances', 'deal_out', 'video_label', 'one_fold', 'study_bags', 'made_up_directions',
+           'likelihood_ratio', 'floor_and_ceiling', 'keep_scores', 'kept_scores', 'mean_difference', 'distances',
+           'by_bag', 'frame_metrics', 'study_metrics', 'tiny_bags', 'probe', 'same_probe', 'numbers', 'read_line',
+           'study_blocks', 'read_study_plan', 'clean_commit', 'digest', 'bags_of', 'train_one', 'key_of', 'training_of',
+           'cell_value', 'cell_text', 'read_rows', 'write_rows', 'score_file', 'read_scores', 'stale', 'check_rows',
+           'add_row', 'drop_stale', 'expected_seconds', 'row_text', 'run_study']
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #002-38_methods-xel_study
-import csv, hashlib, io, re, tempfile, time
+import csv
+import hashlib
+import io
+import re
+import tempfile
+import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #092180d6
 from ..core import (
     DataError, SettingsError, git_commit, load_preset, read_text, sections, write_then_rename)
 from ..data.bag_sets import GROUPS, RAW, load_bags, synthetic_bags
 from ..data.bags import WeakBenchmark, expand
-from ..methods.mil import HOSTS
-from ..methods.xel import BANKED, BankObjective
 from ..evaluation.metrics import (
     Ranking, auc, pool_frames, ratio, threshold_counts, tpr_at_fpr)
+from ..methods.mil import HOSTS
+from ..methods.xel import BANKED, BankObjective
 from ..training.run import Run, read_history
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #007-38_methods-xel_study
@@ -38,6 +46,7 @@ STUDY_HOSTS:dict = {   # name -> (host, settings in place of the preset's)
 }
 FORM = re.compile(r"((both|validation|margin)-(epoch|batch)|(drawn|hard|focal)-step)-[\d.]+")
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #436d3822
 @dataclass(frozen=True)
 class Training:
     "One row of the table, before it is trained."
@@ -64,6 +73,7 @@ def focal_loss(
     right = torch.log1p(-bank_scores.clamp(max=1 - 1e-6))
     return -(bank_scores**gamma*right).mean()
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #bd43fd0e
 class DrawnObjective(BankObjective):
     "A fresh clip of every normal video in every step, in place of the bank."
     def rebuild(self):
@@ -77,14 +87,28 @@ class DrawnObjective(BankObjective):
 
 class HardObjective(DrawnObjective):
     "The hardest quarter of the drawn clips."
-    def bank_scores(self): return super().bank_scores().topk(-(-len(self.bank)//4)).values
+    def bank_scores(self):
+        quarter = -(-len(self.bank)//4)
+        return super().bank_scores().topk(quarter).values
 
 class FocalObjective(DrawnObjective):
     "Focal loss of the drawn clips."
     pull = staticmethod(focal_loss)
 
-RIVALS:dict = {"drawn": ("both", DrawnObjective), "hard": ("both", HardObjective),
-               "focal": ("validation", FocalObjective)}
+# %% ../../nbs/5_studies/07_xel_study.ipynb #2733f649
+RIVALS:dict = {   # name -> (losses, objective)
+    "drawn": ("both", DrawnObjective),
+    "hard": ("both", HardObjective),
+    "focal": ("validation", FocalObjective),
+}
+
+def bank_settings(form:str) -> tuple: # settings, class of the objective
+    "What a form adds to its host."
+    losses, update, weight = form.split("-")
+    known, objective = RIVALS.get(losses, (losses, BankObjective))
+    settings = dict(losses=known, update="epoch" if update == "step" else update,
+                    lambda_v=float(weight), lambda_m=float(weight))
+    return settings, objective
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #012-38_methods-xel_study
 def make_method(
@@ -97,10 +121,7 @@ def make_method(
     if one.form == "none":
         kind = HOSTS[host]
         return kind(load_preset(kind.settings_class, one.preset, {**given, **overrides}))
-    losses, update, weight = one.form.split("-")
-    known, objective = RIVALS.get(losses, (losses, BankObjective))
-    bank = dict(losses=known, update="epoch" if update == "step" else update,
-                lambda_v=float(weight), lambda_m=float(weight))
+    bank, objective = bank_settings(one.form)
     kind = BANKED[f"{host}+xel"]
     method = kind(load_preset(kind.settings_class, one.preset, {**given, **bank, **overrides}))
     method.objective_class = objective
@@ -117,12 +138,32 @@ def without_distances(
     if benchmark.size != 3*len(drop):
         raise DataError(benchmark.name, f"{3*len(drop)} features", f"{benchmark.size}")
     keep = ~np.tile(drop, 3)                              # a clip, and two pictures of its context
-    train, test = (tuple(replace(bag, features=bag.features[:, keep]) for bag in bags)
-                   for bags in (benchmark.train, benchmark.test))
-    return replace(benchmark, name=f"{benchmark.name}-raw", train=train, test=test,
+    def raw(bags):
+        return tuple(replace(bag, features=bag.features[:, keep]) for bag in bags)
+    return replace(benchmark, name=f"{benchmark.name}-raw",
+                   train=raw(benchmark.train), test=raw(benchmark.test),
                    fingerprint=f"{benchmark.fingerprint}-raw")
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #016-38_methods-xel_study
+def deal_out(
+    abnormal,          # bool (V,)
+    parts:int,
+    random_seed:int,
+) -> np.ndarray:       # int (V,) from 0 to parts - 1
+    "The part of each video."
+    place = np.zeros(len(abnormal), int)
+    generator = np.random.default_rng(random_seed)
+    for flag in (False, True):
+        rows = generator.permutation(np.flatnonzero(abnormal == flag))
+        place[rows] = np.arange(len(rows)) % parts
+    return place
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #ff40f424
+def video_label(bag) -> np.ndarray: # bool (frames,)
+    "The label of the video, for every frame."
+    frames = len(expand(np.zeros(len(bag)), bag.frames, bag.merged))
+    return np.full(frames, bag.abnormal)
+
 def one_fold(
     benchmark:WeakBenchmark,
     fold:str,                  # "0/3": the first of three parts is tested on
@@ -130,21 +171,15 @@ def one_fold(
 ) -> WeakBenchmark:            # training videos alone
     "Train on the other parts, test on this one; labels are those of whole videos."
     part, parts = map(int, fold.split("/"))
-    place = np.zeros(len(benchmark.train), int)
-    generator = np.random.default_rng(random_seed)
     abnormal = np.array([bag.abnormal for bag in benchmark.train])
-    for flag in (False, True):
-        rows = generator.permutation(np.flatnonzero(abnormal == flag))
-        place[rows] = np.arange(len(rows)) % parts
-    train, test = (tuple(bag for bag, mine in zip(benchmark.train, place) if (mine == part) == held)
-                   for held in (False, True))
-    def whole(bag):
-        frames = len(expand(np.zeros(len(bag)), bag.frames, bag.merged))
-        return np.full(frames, bag.abnormal)
+    placed = list(zip(benchmark.train, deal_out(abnormal, parts, random_seed)))
+    train = tuple(bag for bag, place in placed if place != part)
+    test = tuple(bag for bag, place in placed if place == part)
     return replace(benchmark, name=f"{benchmark.name} {fold}", train=train, test=test,
-                   labels={bag.name: whole(bag) for bag in test},
+                   labels={bag.name: video_label(bag) for bag in test},
                    label_source="labels of whole training videos")
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #7b7d27a5
 @lru_cache(2)
 def study_bags(data:str, random_seed:int) -> WeakBenchmark:
     "A set of bags by name; the random seed draws made-up bags, and is the draw of Ped2."
@@ -154,6 +189,30 @@ def study_bags(data:str, random_seed:int) -> WeakBenchmark:
     return without_distances(benchmark) if data.endswith("-raw") else benchmark
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #019-38_methods-xel_study
+def made_up_directions(
+    size:int,          # D
+    random_seed:int,   # of `synthetic_bags`
+) -> tuple:            # u (D,), list of eight v_k (D,)
+    "Where abnormal clips lie, and the look-alikes' own directions: orthogonal unit vectors."
+    draws = np.random.default_rng(random_seed).standard_normal((size, 9))
+    u, *kinds = np.linalg.qr(draws)[0].T
+    return u, kinds
+
+def likelihood_ratio(
+    x,                  # (T, D) clips
+    directions,         # of `made_up_directions`
+    difficulty:float,   # delta
+    share:float,        # pi
+    variance:float,
+) -> np.ndarray:        # (T,)
+    "Density of a clip among abnormal ones over that among clips of normal videos."
+    u, kinds = directions
+    def density(mean): return np.exp(-((x - mean)**2).sum(1)/(2*variance))
+    like_abnormal = [density(4*(difficulty*u + .7*kind)) for kind in kinds]
+    normal = (1 - share)*density(0) + share*np.mean(like_abnormal, 0)
+    return density(4*u)/np.maximum(normal, 1e-300)
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #f540d49a
 def floor_and_ceiling(
     difficulty:float,        # delta
     random_seed:int,         # of `synthetic_bags`
@@ -162,16 +221,11 @@ def floor_and_ceiling(
 ) -> dict:                   # "floor" and "ceiling" -> frame AUC
     "What a scorer reaches that knows u alone, and one that knows everything but the video."
     benchmark = synthetic_bags(difficulty, random_seed)
-    size = benchmark.size
-    draws = np.random.default_rng(random_seed).standard_normal((size, 9))
-    u, *kinds = np.linalg.qr(draws)[0].T
-    alike = [4*(difficulty*u + .7*kind) for kind in kinds]
-    def density(x, mean): return np.exp(-((x - mean)**2).sum(1)/(2*variance))
-    def ratio_of(x):
-        normal = (1 - share)*density(x, 0) + share*np.mean([density(x, one) for one in alike], 0)
-        return density(x, 4*u)/np.maximum(normal, 1e-300)
+    directions = made_up_directions(benchmark.size, random_seed)
+    def along_u(x): return x @ directions[0]
+    def knows_all(x): return likelihood_ratio(x, directions, difficulty, share, variance)
     found = {}
-    for name, score in (("floor", lambda x: x @ u), ("ceiling", ratio_of)):
+    for name, score in (("floor", along_u), ("ceiling", knows_all)):
         scores = {bag.name: expand(score(bag.features), bag.frames) for bag in benchmark.test}
         frames = pool_frames(scores, benchmark.labels)
         found[name] = float(auc(*Ranking(frames.scores, frames.labels).curve()))
@@ -209,8 +263,8 @@ def distances(scores, labels) -> dict: # metric -> value
     "How far apart the classes are, and how far normal frames are from each other."
     abnormal, normal = scores[labels], scores[~labels]
     inter = abnormal.mean() - normal.mean()
-    spread = np.sqrt((abnormal.var() + normal.var())/2)
-    return dict(inter=inter, intra=mean_difference(normal), separation=ratio(inter, spread))
+    deviation = np.sqrt((abnormal.var() + normal.var())/2)
+    return dict(inter=inter, intra=mean_difference(normal), separation=ratio(inter, deviation))
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #026-38_methods-xel_study
 def by_bag(
@@ -223,6 +277,22 @@ def by_bag(
         raise DataError("scores", f"{ends[-1]} clips of the test bags", str(len(values)))
     return dict(zip((bag.name for bag in bags), np.split(values, ends[:-1])))
 
+def frame_metrics(
+    clips,                     # of `by_bag`
+    benchmark:WeakBenchmark,
+) -> dict:                     # metric -> value
+    "The metrics over all test frames."
+    scores = {bag.name: expand(clips[bag.name], bag.frames, bag.merged) for bag in benchmark.test}
+    frames = pool_frames(scores, benchmark.labels)
+    tp, fp = Ranking(frames.scores, frames.labels).curve()
+    found = dict(auc=auc(tp, fp)) | distances(frames.scores, frames.labels)
+    for rate in (.01, .05, .1):
+        found[f"tpr_at_fpr_{100*rate:02.0f}"] = tpr_at_fpr(tp, fp, rate=rate)
+    at = threshold_counts(frames, .5)
+    return found | {name: ratio(*map(np.sum, at[name]))
+                    for name in ("far", "far_normal_videos", "tpr")}
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #6e437b71
 def study_metrics(
     values,                    # (K,) clip scores of all test bags in a row
     benchmark:WeakBenchmark,
@@ -235,14 +305,7 @@ def study_metrics(
     found["video_auc"] = auc(*Ranking(top, abnormal).curve())
     if "training videos" in benchmark.label_source:
         return found
-    scores = {bag.name: expand(clips[bag.name], bag.frames, bag.merged) for bag in benchmark.test}
-    frames = pool_frames(scores, benchmark.labels)
-    tp, fp = Ranking(frames.scores, frames.labels).curve()
-    at = threshold_counts(frames, .5)
-    for rate in (.01, .05, .1):
-        found[f"tpr_at_fpr_{100*rate:02.0f}"] = tpr_at_fpr(tp, fp, rate=rate)
-    found |= {name: ratio(*map(np.sum, at[name])) for name in ("far", "far_normal_videos", "tpr")}
-    return found | dict(auc=auc(tp, fp)) | distances(frames.scores, frames.labels)
+    return found | frame_metrics(clips, benchmark)
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #029-38_methods-xel_study
 @lru_cache(None)
@@ -254,6 +317,7 @@ def tiny_bags() -> WeakBenchmark: # three abnormal videos, five normal ones
     return replace(whole, name="tiny", train=train, test=test,
                    labels={bag.name: whole.labels[bag.name] for bag in test}, fingerprint="tiny")
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #486f5cf2
 @lru_cache(None)
 def probe(
     host:str,
@@ -295,11 +359,11 @@ def read_line(line:str, preset:str) -> list: # of Training
     settings = " ".join(f"{key}={value}" for key, value in given.items()) or "-"
     hosts, data, forms = (word.split(",") for word in words[:3])
     parts = [f"{part}/{folds}" for part in range(folds)] or ["-"]
-    order = [(seed, name, host, part, form) for seed in seeds for name in data for host in hosts
-             for part in parts for form in forms]
+    order = product(seeds, data, hosts, parts, forms)   # forms change fastest
     return [Training(name, host, form, settings, part, preset, seed)
             for seed, name, host, part, form in order]
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #5694c43e
 def study_blocks(name:str) -> dict: # block -> list of Training, in order
     "The lines of a study."
     known = {key.removeprefix("study "): lines for key, lines in sections().items()
@@ -357,37 +421,6 @@ def train_one(
     return row, kept
 
 # %% ../../nbs/5_studies/07_xel_study.ipynb #042-38_methods-xel_study
-def read_rows(
-    path,     # csv file; none yet: no rows
-) -> list:    # of dict, numbers as numbers; nan where a metric does not apply
-    "The table of a study."
-    if not Path(path).exists():
-        return []
-    reader = csv.DictReader(io.StringIO(read_text(path)))
-    if tuple(reader.fieldnames or ()) != STUDY_COLUMNS:
-        found = ", ".join(reader.fieldnames or ())[:200] or "an empty file"
-        raise DataError(path, f"the columns {', '.join(STUDY_COLUMNS)}", found)
-    kinds:dict = {**dict.fromkeys(STUDY_METRICS, lambda text: float(text or "nan")),
-                  **dict.fromkeys(("random_seed", "steps", "threads"), int), "seconds": float}
-    try:
-        return [{name: kinds.get(name, str)(value) for name, value in row.items()}
-                for row in reader]
-    except (TypeError, ValueError) as error:
-        raise DataError(path, "numbers in the columns of numbers", str(error)) from None
-
-def write_rows(path, rows) -> None:
-    "The table appears complete or not at all."
-    def cell(name, value):
-        if name not in STUDY_METRICS:
-            return value
-        return "" if np.isnan(value) else f"{value:.8f}"
-    with write_then_rename(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, STUDY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in sorted(rows, key=key_of):
-            writer.writerow({name: cell(name, row[name]) for name in STUDY_COLUMNS})
-
-# %% ../../nbs/5_studies/07_xel_study.ipynb #043-38_methods-xel_study
 def key_of(row) -> tuple: # of a row or a Training
     "What a row is, apart from what came out."
     if isinstance(row, Training):
@@ -398,6 +431,53 @@ def training_of(row) -> Training:
     "What has to be trained to get this row."
     return Training(**{name: row[name] for name in STUDY_KEY})
 
+# %% ../../nbs/5_studies/07_xel_study.ipynb #10642ea1
+def cell_value(
+    name:str,     # of the column
+    text:str,
+):                # float, int or str
+    "A cell of the table; an empty metric is nan."
+    if name in STUDY_METRICS:
+        return float(text or "nan")
+    if name == "seconds":
+        return float(text)
+    return int(text) if name in ("random_seed", "steps", "threads") else str(text)
+
+def cell_text(name:str, value): # str for metrics, anything else as it is
+    "What is written for a value."
+    if name not in STUDY_METRICS:
+        return value
+    return "" if np.isnan(value) else f"{value:.8f}"
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #805ff7aa
+def read_rows(
+    path,     # csv file; none yet: no rows
+) -> list:    # of dict, numbers as numbers; nan where a metric does not apply
+    "The table of a study."
+    if not Path(path).exists():
+        return []
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    if tuple(reader.fieldnames or ()) != STUDY_COLUMNS:
+        found = ", ".join(reader.fieldnames or ())[:200] or "an empty file"
+        raise DataError(path, f"the columns {', '.join(STUDY_COLUMNS)}", found)
+    rows = []
+    try:
+        for row in reader:
+            rows.append({name: cell_value(name, text) for name, text in row.items()})
+    except (TypeError, ValueError) as error:
+        raise DataError(path, "numbers in the columns of numbers", str(error)) from None
+    return rows
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #writerows1
+def write_rows(path, rows) -> None:
+    "The table appears complete or not at all."
+    with write_then_rename(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, STUDY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in sorted(rows, key=key_of):
+            writer.writerow({name: cell_text(name, row[name]) for name in STUDY_COLUMNS})
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #043-38_methods-xel_study
 def score_file(path, row) -> Path: # of the table and one of its rows
     "Where the scores of a row are."
     return Path(path).with_suffix("")/f"{row['scores']}.npy"
@@ -458,6 +538,12 @@ def expected_seconds(one:Training, rows) -> float:
     like = [row["seconds"] for row in rows if (row["host"], row["data"]) == (one.host, one.data)]
     return max(like, default=0.)
 
+def row_text(row) -> str:
+    "What is said of a training that is done."
+    name = "video_auc" if row["fold"] != "-" else "auc"
+    return " ".join(map(str, key_of(row))) + f" {name} {100*row[name]:.2f}, {row['seconds']:.0f} s"
+
+# %% ../../nbs/5_studies/07_xel_study.ipynb #588ac063
 def run_study(
     plan,                       # of Training, in order
     path,                       # the table, which is gone on with
@@ -479,7 +565,6 @@ def run_study(
             break
         row, kept = train_one(one, commit())
         add_row(path, row, kept)
-        auc_of = "video_auc" if one.fold != "-" else "auc"
-        print(*key_of(one), f"{auc_of} {100*row[auc_of]:.2f}, {row['seconds']:.0f} s", flush=True)
+        print(row_text(row), flush=True)
     left = set(map(key_of, plan)) - set(map(key_of, read_rows(path)))
     return len(left)

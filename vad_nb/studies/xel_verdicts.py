@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Part', 'SHARES', 'FALLS', 'LABELS', 'MARGINS', 'WEIGHTS', 'PED2_OVERLAP', 'KINDS', 'videos_file', 'store_videos',
-           'Clips', 'read_videos', 'by_score', 'order_pairs', 'gap_pairs', 'rates_at', 'moments', 'metrics_under',
-           'Contrast', 'gain', 'full_questions', 'ablations', 'batch_sizes', 'fold_aucs', 'chosen_weight', 'Study',
-           'effective', 'difference', 'contrasts', 'verdict_rows', 'form_text', 'verdict_table', 'weights_table',
-           'verdicts_text']
+           'Clips', 'read_videos', 'by_score', 'order_pairs', 'gap_pairs', 'rates_at', 'pair_metrics', 'alarm_metrics',
+           'moments', 'distance_metrics', 'metrics_under', 'Contrast', 'gain', 'full_questions', 'batch_sizes',
+           'ablations', 'form_folds', 'fold_aucs', 'chosen_weight', 'StudyRows', 'Study', 'effective', 'seed_value',
+           'seed_draws', 'difference', 'contrasts', 'verdict_rows', 'form_text', 'verdict_cells', 'verdict_table',
+           'weights_table', 'verdicts_text']
 
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #002-64_methods-xel_verdicts
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ import numpy as np
 
 from ..core import DataError, write_then_rename
 from ..data.bags import expand
-from ..evaluation.reports import text_table
-from .xel_study import STUDY_HOSTS, check_rows, read_rows, read_scores, study_bags
 from ..evaluation.metrics import ratio, video_draws
+from ..evaluation.reports import text_table
 from ..evaluation.uncertainty import (
     Difference, effective_videos, holm, mean_difference_of, paired_difference, verdict)
+from .xel_study import STUDY_HOSTS, check_rows, read_rows, read_scores, study_bags
 
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #004-64_methods-xel_verdicts
 def videos_file(path, data:str) -> Path: # of the table
@@ -41,6 +42,7 @@ def store_videos(path, data:str) -> None:
     with write_then_rename(file) as part, open(part, "wb") as out:
         np.save(out, np.concatenate(rows, 1).astype("<u2"), allow_pickle=False)
 
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #865d8f91
 @dataclass(frozen=True, eq=False)
 class Clips:
     "The test clips of a set, in the order of their scores."
@@ -108,28 +110,42 @@ def rates_at(clips:Clips, scores, weights, rates=(.01, .05, .1)) -> np.ndarray: 
     return found
 
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #009-64_methods-xel_verdicts
+def pair_metrics(clips:Clips, scores, weights) -> dict: # metric -> (draws,)
+    "The two that count pairs of frames."
+    abnormal, normal = (weights @ clips.of_videos(part) for part in (clips.abnormal, clips.normal))
+    auc = ratio(((weights @ order_pairs(clips, scores))*weights).sum(1), abnormal*normal)
+    gaps = ((weights @ gap_pairs(clips, scores))*weights).sum(1)
+    return dict(auc=auc, intra=ratio(gaps, normal*(normal - 1)))
+
+def alarm_metrics(clips:Clips, scores, weights) -> dict: # metric -> (draws,)
+    "Rates at a threshold of .5."
+    alarm = scores >= .5
+    a, n = clips.of_videos(clips.abnormal), clips.of_videos(clips.normal)
+    false, hit = (clips.of_videos(part*alarm) for part in (clips.normal, clips.abnormal))
+    quiet = a == 0
+    return dict(tpr=ratio(weights @ hit, weights @ a), far=ratio(weights @ false, weights @ n),
+                far_normal_videos=ratio(weights @ (false*quiet), weights @ (n*quiet)))
+
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #b80bfd74
 def moments(clips:Clips, scores, frames, weights) -> tuple: # mean and variance, (draws,) each
     "Of the scores of some frames."
     total, first, second = (weights @ clips.of_videos(frames*scores**power) for power in (0, 1, 2))
     mean = ratio(first, total)
     return mean, np.maximum(ratio(second, total) - mean**2, 0)
 
+def distance_metrics(clips:Clips, scores, weights) -> dict: # metric -> (draws,)
+    "How far apart the classes are."
+    high, one = moments(clips, scores, clips.abnormal, weights)
+    low, two = moments(clips, scores, clips.normal, weights)
+    return dict(inter=high - low, separation=ratio(high - low, np.sqrt((one + two)/2)))
+
 def metrics_under(clips:Clips, scores, weights) -> dict: # metric -> (draws,)
     "The study's metrics under every weighting of the videos."
-    a, n = clips.of_videos(clips.abnormal), clips.of_videos(clips.normal)
-    abnormal, normal = weights @ a, weights @ n
-    auc = ratio(((weights @ order_pairs(clips, scores))*weights).sum(1), abnormal*normal)
-    gaps = ((weights @ gap_pairs(clips, scores))*weights).sum(1)
-    alarm, quiet = scores >= .5, a == 0
-    false, hit = (clips.of_videos(part*alarm) for part in (clips.normal, clips.abnormal))
-    (high, one), (low, two) = (moments(clips, scores, part, weights)
-                               for part in (clips.abnormal, clips.normal))
     at = rates_at(clips, scores, weights).T
-    return dict(auc=auc, tpr=ratio(weights @ hit, abnormal), far=ratio(weights @ false, normal),
-                far_normal_videos=ratio(weights @ (false*quiet), weights @ (n*quiet)),
-                inter=high - low, separation=ratio(high - low, np.sqrt((one + two)/2)),
-                intra=ratio(gaps, normal*(normal - 1)),
-                **dict(zip(("tpr_at_fpr_01", "tpr_at_fpr_05", "tpr_at_fpr_10"), at)))
+    found = dict(zip(("tpr_at_fpr_01", "tpr_at_fpr_05", "tpr_at_fpr_10"), at))
+    for part in (pair_metrics, alarm_metrics, distance_metrics):
+        found |= part(clips, scores, weights)
+    return found
 
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #014-64_methods-xel_verdicts
 Part = tuple   # (sign, form, settings)
@@ -144,6 +160,7 @@ class Contrast:
     parts:tuple[Part, ...]
     sign:int=1            # 1: claimed to rise; -1: claimed to fall
 
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #bbf0753f
 SHARES = dict(auc="AUC", tpr_at_fpr_01="TPR at 1 % FPR", tpr_at_fpr_05="at 5 %",
               tpr_at_fpr_10="at 10 %", far_normal_videos="FAR normal videos", tpr="TPR at .5",
               inter="inter-class distance", intra="intra-class distance", separation="separation")
@@ -162,6 +179,15 @@ def full_questions(data:str, host:str, form:str) -> list: # of Contrast
     return [Contrast(LABELS[metric], data, host, metric, gain(form), -1 if metric in FALLS else 1)
             for metric in SHARES]
 
+def batch_sizes(data:str, host:str) -> list: # of Contrast
+    "Q9: the gain with larger batches, less the gain at 1 + 1; claimed to be smaller."
+    form, found = "both-epoch-1", []
+    for size in (4, 16):
+        parts = *gain(form, f"batch_size={size} batches=189"), *gain(form, sign=-1)
+        found.append(Contrast("Q9", data, host, "auc", parts, -1))
+    return found
+
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #d0be819d
 def ablations(data:str, host:str, weight:str) -> list: # of Contrast
     "Q2, Q3, Q10: each loss alone, batch-wise, the rivals."
     def against(other): return (1, f"both-epoch-{weight}", "-"), (-1, other, "-")
@@ -172,54 +198,65 @@ def ablations(data:str, host:str, weight:str) -> list: # of Contrast
               for rival in ("drawn", "hard", "focal") for metric in ("auc", "tpr_at_fpr_01")]
     return alone + batch + rivals
 
-def batch_sizes(data:str, host:str) -> list: # of Contrast
-    "Q9: the gain with larger batches, less the gain at 1 + 1; claimed to be smaller."
-    form, found = "both-epoch-1", []
-    for size in (4, 16):
-        parts = *gain(form, f"batch_size={size} batches=189"), *gain(form, sign=-1)
-        found.append(Contrast("Q9", data, host, "auc", parts, -1))
-    return found
-
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #017-64_methods-xel_verdicts
 WEIGHTS = {"0": "none", "0.1": "both-epoch-0.1", "0.3": "both-epoch-0.3", "1": "both-epoch-1"}
 
+def form_folds(rows, data:str, host:str, form:str) -> dict: # (random seed, fold) -> video AUC
+    "The folds of one form."
+    return {(row["random_seed"], row["fold"]): row["video_auc"] for row in rows
+            if (row["data"], row["host"], row["form"]) == (data, host, form)
+            and row["fold"] != "-"}
+
 def fold_aucs(rows, data:str, host:str) -> dict: # lambda -> (mean video AUC, number of folds)
     "What each lambda reaches on training videos left out."
-    tables = {weight: {(row["random_seed"], row["fold"]): row["video_auc"] for row in rows
-                       if (row["data"], row["host"], row["form"]) == (data, host, form)
-                       and row["fold"] != "-"} for weight, form in WEIGHTS.items()}
+    tables = {weight: form_folds(rows, data, host, form) for weight, form in WEIGHTS.items()}
     common = set.intersection(*map(set, tables.values()))
     if not common:
         return {}
-    return {weight: (float(np.mean([table[fold] for fold in common])), len(common))
-            for weight, table in tables.items()}
+    found = {}
+    for weight, table in tables.items():
+        mean = float(np.mean([table[fold] for fold in common]))
+        found[weight] = mean, len(common)
+    return found
 
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #5b4561ba
 def chosen_weight(rows, data:str, host:str) -> str: # of WEIGHTS; "" where nothing was folded
     "The lambda with the highest mean; the host's own data, else SRF's, else ShanghaiTech's."
     for one_data, one_host in ((data, host), (data, "srf"), ("shanghaitech-ws", "srf")):
-        if found := fold_aucs(rows, one_data, one_host):
+        found = fold_aucs(rows, one_data, one_host)
+        if found:
             return max(found, key=lambda weight: found[weight][0])
     return ""
 
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #019-64_methods-xel_verdicts
-PED2_OVERLAP = 18/10   # test videos for each training video of a draw
-
-class Study:
-    "Rows, and what their scores give under the draws of the videos."
-    def __init__(self, path, draws:int=2000):
-        self.path, self.rows, self.draws = path, read_rows(path), draws
+class StudyRows:
+    "The rows of a study that are no folds, found by what was trained."
+    def __init__(self, path):
+        self.path, self.rows = path, read_rows(path)
         check_rows(path, self.rows)
-        names = ("data", "host", "form", "settings", "random_seed")
-        self.table = {tuple(row[name] for name in names): row
-                      for row in self.rows if row["fold"] == "-"}
-        self.found:dict = {}
+        self.table = {}
+        for row in self.rows:
+            if row["fold"] == "-":
+                names = ("data", "host", "form", "settings", "random_seed")
+                self.table[tuple(row[name] for name in names)] = row
 
     def row(self, one:Contrast, part, seed) -> dict: # {}: not there yet
         return self.table.get((one.data, one.host, part[1], part[2], seed), {})
 
+    def complete(self, one:Contrast, seed:int) -> bool:
+        return all(self.row(one, part, seed) for part in one.parts)
+
     def seeds(self, one:Contrast) -> list:
         "Random seeds that every part has."
-        return [seed for seed in range(100) if all(self.row(one, part, seed) for part in one.parts)]
+        return [seed for seed in range(100) if self.complete(one, seed)]
+
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #acc4b463
+class Study(StudyRows):
+    "Rows, and what their scores give under the draws of the videos."
+    def __init__(self, path, draws:int=2000):
+        super().__init__(path)
+        self.draws = draws
+        self.found:dict = {}
 
     def drawn(self, row) -> dict: # metric -> (draws,)
         "The metrics of a row under the draws."
@@ -231,25 +268,34 @@ class Study:
         return self.found[row["scores"]]
 
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #020-64_methods-xel_verdicts
+PED2_OVERLAP = 18/10   # test videos for each training video of a draw
+
 def effective(clips:Clips, metric:str) -> float: # k
     "The effective number of test videos for a metric."
     a, n = clips.of_videos(clips.abnormal), clips.of_videos(clips.normal)
     counts = {"far": [n], "intra": [n], "far_normal_videos": [n*(a == 0)], "tpr": [a]}
     return effective_videos(*counts.get(metric, [a, n]))
 
+def seed_value(study:StudyRows, one:Contrast, seed:int) -> float:
+    "A contrast with all videos."
+    return sum(part[0]*study.row(one, part, seed)[one.metric] for part in one.parts)
+
+def seed_draws(study:Study, one:Contrast, seed:int) -> np.ndarray: # (draws,)
+    "A contrast under the draws of the videos."
+    return sum(part[0]*study.drawn(study.row(one, part, seed))[one.metric] for part in one.parts)
+
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #f6dca51b
 def difference(study:Study, one:Contrast) -> Difference|None: # None: no random seed has all parts
     "The value of a contrast with its interval."
     seeds = study.seeds(one)
     if not seeds:
         return None
-    values = [sum(part[0]*study.row(one, part, seed)[one.metric] for part in one.parts)
-              for seed in seeds]
+    values = [seed_value(study, one, seed) for seed in seeds]
     if one.data.startswith("synthetic"):
         return mean_difference_of(values)
     if one.data.startswith("ped2"):
         return mean_difference_of(values, PED2_OVERLAP)
-    drawn = np.mean([sum(part[0]*study.drawn(study.row(one, part, seed))[one.metric]
-                         for part in one.parts) for seed in seeds], 0)
+    drawn = np.mean([seed_draws(study, one, seed) for seed in seeds], 0)
     clips = read_videos(study.path, one.data.removesuffix("-raw"))
     return paired_difference(drawn, values, effective(clips, one.metric))
 
@@ -269,10 +315,14 @@ def contrasts(rows, kind:str) -> list: # of Contrast
         found += batch_sizes(data, "srf")
     return found
 
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #c2b1d08e
 def verdict_rows(study:Study, kind:str) -> list: # of dict
     "Contrasts that have rows, with differences and corrected verdicts."
-    asked = contrasts(study.rows, kind)
-    pairs = [(one, found) for one in asked if (found := difference(study, one)) is not None]
+    pairs = []
+    for one in contrasts(study.rows, kind):
+        found = difference(study, one)
+        if found is not None:
+            pairs.append((one, found))
     enough = [found.p if found.count >= 3 else np.nan for _, found in pairs]
     rows = []
     for (one, found), p in zip(pairs, holm(enough) if enough else ()):
@@ -284,30 +334,36 @@ def verdict_rows(study:Study, kind:str) -> list: # of dict
 # %% ../../nbs/5_studies/08_xel_verdicts.ipynb #023-64_methods-xel_verdicts
 def form_text(one:Contrast) -> str: # "both-epoch-1 - none"
     "The parts of a contrast in words."
-    words = [("+ " if sign > 0 else "- ") + form + ("" if settings == "-" else f" ({settings})")
-             for sign, form, settings in one.parts]
+    words = []
+    for sign, form, settings in one.parts:
+        words.append("+" if sign > 0 else "-")
+        words.append(form if settings == "-" else f"{form} ({settings})")
     return " ".join(words).removeprefix("+ ")
+
+def verdict_cells(row) -> list: # of str
+    "One row of `verdict_rows` as text."
+    one, found = row["contrast"], row["difference"]
+    scale = 1 if one.metric == "separation" else 100
+    low, high = scale*found.low, scale*found.high
+    p = "-" if np.isnan(row["p"]) else f"{row['p']:.3f}"
+    return [one.question, one.data, one.host, SHARES[one.metric], form_text(one),
+            str(found.count), f"{scale*found.value:+.2f}", f"[{low:+.2f}, {high:+.2f}]",
+            p, f"{scale*found.smallest:.2f}", row["verdict"]]
 
 def verdict_table(study:Study, kind:str) -> list: # rows of text, header first
     "Verdicts as text; shares in points of a percent."
-    table = [["", "data", "host", "metric", "forms", "seeds", "difference", "95 % interval",
-              "p (Holm)", "sees 80 %", "claim"]]
-    for row in verdict_rows(study, kind):
-        one, found = row["contrast"], row["difference"]
-        scale = 1 if one.metric == "separation" else 100
-        low, high = scale*found.low, scale*found.high
-        p = "-" if np.isnan(row["p"]) else f"{row['p']:.3f}"
-        table.append([one.question, one.data, one.host, SHARES[one.metric], form_text(one),
-                      str(found.count), f"{scale*found.value:+.2f}", f"[{low:+.2f}, {high:+.2f}]",
-                      p, f"{scale*found.smallest:.2f}", row["verdict"]])
-    return table
+    header = ["", "data", "host", "metric", "forms", "seeds", "difference", "95 % interval",
+              "p (Holm)", "sees 80 %", "claim"]
+    return [header, *map(verdict_cells, verdict_rows(study, kind))]
 
+# %% ../../nbs/5_studies/08_xel_verdicts.ipynb #5422d1c3
 def weights_table(rows) -> list: # rows of text, header first
     "What each lambda reaches on training videos left out, video AUC in percent."
     table = [["data", "host", "folds", *(f"lambda {weight}" for weight in WEIGHTS), "chosen"]]
-    for data in dict.fromkeys(name for names in KINDS.values() for name in names):
+    for data in sum(KINDS.values(), ()):
         for host in STUDY_HOSTS:
-            if found := fold_aucs(rows, data, host):
+            found = fold_aucs(rows, data, host)
+            if found:
                 cells = [f"{100*value:.2f}" for value, _ in found.values()]
                 chosen = chosen_weight(rows, data, host)
                 table.append([data, host, str(found["0"][1]), *cells, chosen])
