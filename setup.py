@@ -1,4 +1,4 @@
-"""Everything is declared in pyproject.toml; this copies settings.ini, which holds the presets, into the wheel."""
+"""pyproject.toml declares everything; this copies the presets, settings.ini, into the wheel."""
 import shutil
 from pathlib import Path
 
@@ -10,7 +10,8 @@ class BuildWithSettings(build_py):
     def run(self):
         super().run()
         if not self.editable_mode:
-            shutil.copy(Path(__file__).parent / "settings.ini", Path(self.build_lib) / "vad_nb" / "settings.ini")
+            presets = Path(__file__).parent / "settings.ini"
+            shutil.copy(presets, Path(self.build_lib) / "vad_nb" / presets.name)
 
 
 setup(cmdclass={"build_py": BuildWithSettings})

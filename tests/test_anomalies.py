@@ -78,7 +78,8 @@ def test_a_mosaic_has_few_colours_and_a_shape_one():
     changed = (made_up != clean).any(1)[0]
     assert changed.any() and all(len(made_up[0, c][changed].unique()) == 1 for c in range(3))
     x0, y0, x1, y1 = 9, 6, 39, 26
-    outside = torch.ones_like(changed); outside[:, y0:y1, x0:x1] = False
+    outside = torch.ones_like(changed)
+    outside[:, y0:y1, x0:x1] = False
     assert not (changed & outside).any()
 
 

@@ -57,7 +57,9 @@ def test_flow_of_one_frame_is_zero():
 
 
 def test_legs_move_and_the_trunk_does_not():
-    flow = np.zeros((40, 16, 2), np.float32); flow[:, :, 0] = 1; flow[30:, :, 0] = 3
+    flow = np.zeros((40, 16, 2), np.float32)
+    flow[:, :, 0] = 1
+    flow[30:, :, 0] = 3
     found = motion_features(flow, np.ones((40, 16), bool))
     assert found["quarters"].tolist() == [1, 1, 1, 3] and found["slowest"] == [1] and found["flow"].tolist() == [1, 1, 1, 3, 3]
     assert found["spread"][0] == pytest.approx(np.hypot(flow[..., 0], 0).std()) and found["spread"][1] == pytest.approx(0, abs=1e-6)
@@ -73,7 +75,8 @@ def test_only_own_pixels_count():
 
 
 def test_opposite_directions_spread():
-    flow = np.zeros((8, 8, 2), np.float32); flow[:4, :, 0], flow[4:, :, 0] = 1, -1
+    flow = np.zeros((8, 8, 2), np.float32)
+    flow[:4, :, 0], flow[4:, :, 0] = 1, -1
     assert motion_features(flow, np.ones((8, 8), bool))["spread"][1] == pytest.approx(1)
 
 
@@ -125,7 +128,9 @@ def test_calibration_and_nearest_distance():
 
 def test_perspective_line_ignores_merged_bodies():
     rng = np.random.default_rng(0)
-    foot = rng.uniform(0.4, 0.9, 400); tall = 5 + 50*foot; tall[::5] *= 1.9
+    foot = rng.uniform(0.4, 0.9, 400)
+    tall = 5 + 50*foot
+    tall[::5] *= 1.9
     line = height_line(np.stack([foot, foot], 1), np.stack([tall, tall], 1))
     np.testing.assert_allclose(line, (50, 5), rtol=0.05)
     np.testing.assert_allclose(relative_width(np.array([[0.1, 0.5]]), np.array([[12, 31.]]), line), 0.4, rtol=0.05)

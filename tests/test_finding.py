@@ -63,7 +63,8 @@ def test_slow_light_is_no_motion():
 def test_person_heights_follow_a_line_and_ignore_merged_blobs():
     rng, found = np.random.default_rng(0), []
     for _ in range(200):
-        foot = int(rng.integers(100, 230)); h = int(0.2*foot + rng.normal(0, 1))
+        foot = int(rng.integers(100, 230))
+        h = int(0.2*foot + rng.normal(0, 1))
         tall = h*2 if rng.random() < 0.25 else h
         found.append(finding.Blob(10, foot - tall, np.ones((tall, h//2), bool)))
     heights = person_heights(found, 240)
@@ -77,7 +78,8 @@ def test_no_motion_no_objects(tmp_path):
 @pytest.mark.parametrize("random_seed", range(5))
 def test_assignment_is_the_cheapest(random_seed):
     rng = np.random.default_rng(random_seed)
-    corner = rng.uniform(0, 100, (2, 4, 2)); a, b = (np.concatenate([c, c + 20], 1) for c in corner)
+    corner = rng.uniform(0, 100, (2, 4, 2))
+    a, b = (np.concatenate([c, c + 20], 1) for c in corner)
     def cost(i, j): return np.linalg.norm(a[i, :2] - b[j, :2])/20
     best = min(itertools.permutations(range(4)), key=lambda order: sum(cost(i, j) for i, j in enumerate(order)))
     assert [(int(i), int(j)) for i, j in assign(a, b, limit=100)] == list(enumerate(best))
@@ -104,7 +106,8 @@ def test_blobs_cover_exactly_the_mask():
 def test_overlap_against_pixels():
     a, b = np.array([[0, 0, 4, 4], [2, 2, 6, 8]]), np.array([[1, 1, 5, 5], [10, 10, 12, 12]])
     def paint(box):
-        picture = np.zeros((14, 14), bool); picture[box[1]:box[3], box[0]:box[2]] = True
+        picture = np.zeros((14, 14), bool)
+        picture[box[1]:box[3], box[0]:box[2]] = True
         return picture
     expected = [[(paint(x) & paint(y)).sum()/(paint(x) | paint(y)).sum() for y in b] for x in a]
     np.testing.assert_allclose(overlap(a, b), expected)
