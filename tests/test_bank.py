@@ -11,11 +11,11 @@ from vad_nb.figures import xel_tables
 from vad_nb.studies.trainings import Trainings
 from vad_nb.methods.mil import Videos
 from vad_nb.studies.bank import (
-    BUGS, COLUMNS, MAIN, METRICS, RATES, VARIANTS, Variant, paired, read_study,
+    BUGS, COLUMNS, MAIN, METRICS, RATES, BANK_VARIANTS, Variant, paired, read_study,
     weak_metrics, write_study)
 
 
-def made_up_rows(gain, data="synthetic-ws", seeds=5, variants=VARIANTS + BUGS):
+def made_up_rows(gain, data="synthetic-ws", seeds=5, variants=BANK_VARIANTS + BUGS):
     "Rows whose banked variants differ from the plain ones by `gain` and a little noise."
     generator, roc = np.random.default_rng(0), " ".join(f"{value:.4f}" for value in RATES**.5)
     return [dict(data=data, host=one.host, losses=one.losses, update=one.update, bug=one.bug, preset="smoke", random_seed=seed, steps=10., seconds=1., commit="", roc=roc,
@@ -46,7 +46,7 @@ def test_paired_interval_is_the_t_interval():
 
 @pytest.mark.parametrize("gain, verdict", [(.05, "held"), (-.05, "contrary"), (0., "not held")])
 def test_verdicts(gain, verdict):
-    found = xel_tables.claims(made_up_rows(gain))
+    found = xel_tables.bank_claims(made_up_rows(gain))
     raised = [one for one in found if one["claim"].startswith("XEL raises the frame AUC")]
     assert len(raised) == 3 and {one["verdict"] for one in raised} == {verdict}
     alarms = {one["verdict"] for one in found if "false alarms" in one["claim"] and one["data"] == "synthetic-ws"}
@@ -55,7 +55,7 @@ def test_verdicts(gain, verdict):
 
 
 def test_one_pair_proves_nothing():
-    assert {one["verdict"] for one in xel_tables.claims(made_up_rows(.05, seeds=1))} == {"not testable"}
+    assert {one["verdict"] for one in xel_tables.bank_claims(made_up_rows(.05, seeds=1))} == {"not testable"}
 
 
 def test_table_and_files(tmp_path):
@@ -68,7 +68,7 @@ def test_table_and_files(tmp_path):
     (tmp_path / "wrong.csv").write_text("data,host\n")
     with pytest.raises(DataError, match="columns"):
         read_study(tmp_path / "wrong.csv")
-    assert len(COLUMNS) == len(set(COLUMNS)) and set(MAIN) <= set(VARIANTS)
+    assert len(COLUMNS) == len(set(COLUMNS)) and set(MAIN) <= set(BANK_VARIANTS)
 
 
 def test_published_curves_keep_their_area(tmp_path):

@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn
 from vad_nb.evaluation import metrics
 from vad_nb.core import DataError
 from vad_nb.evaluation.metrics import (
-    METRICS, Frames, Ranking, auc, average_precision, eer, interval, measure, pool_frames,
+    METRICS, Frames, Ranking, auc, average_precision, eer, interval, measure_draws, pool_frames,
     pr_auc, roc_curve, tpr_at_fpr, video_draws)
 
 
@@ -161,7 +161,7 @@ def copied(frames, draw):
 def test_bootstrap_equals_brute_force_resampling(random_seed, draws):
     frames = many_videos(random_seed, ties=random_seed % 2 == 0)
     weights = video_draws(len(frames.names), draws, random_seed)
-    got = measure(frames, weights, threshold=.6, fps=10.)
+    got = measure_draws(frames, weights, threshold=.6, fps=10.)
     assert set(got) == set(METRICS)
     for row, draw in enumerate(weights):
         sample = copied(frames, draw)
@@ -170,7 +170,7 @@ def test_bootstrap_equals_brute_force_resampling(random_seed, draws):
             continue
         for name, want in brute_force(sample, .6, 10.).items():
             assert np.allclose(got[name][row], want, atol=1e-12, equal_nan=True), name
-        alone = measure(sample, np.ones((1, len(sample.names))), threshold=.6, fps=10.)
+        alone = measure_draws(sample, np.ones((1, len(sample.names))), threshold=.6, fps=10.)
         assert all(np.allclose(got[name][row], alone[name][0], atol=1e-12, equal_nan=True) for name in METRICS)
 
 
@@ -197,7 +197,7 @@ def test_a_random_scorer_gets_nothing_from_unbiased_metrics():
             labels[name][500:2900] = 1
         scores[name] = generator.random(4000)
     frames = pool_frames(scores, labels)
-    got = {name: value[0] for name, value in measure(frames, np.ones((1, 60)), threshold=.5).items()}
+    got = {name: value[0] for name, value in measure_draws(frames, np.ones((1, 60)), threshold=.5).items()}
     for name in ("micro_auc", "micro_auc_minmax", "macro_auc_skip", "median_of_scenes", "mean_of_scenes", "auc_abnormal", "eer",
                  "average_precision", "pr_auc", "far", "far_normal_videos", "tpr"):   # half of the frames are abnormal, half of the scores reach .5
         assert .49 <= got[name] <= .51, (name, got[name])

@@ -14,12 +14,12 @@ from vad_nb.data.features import ObjectFeatures, frame_maximum
 from vad_nb.figures.fig1 import best_aggregate
 from vad_nb.figures.fig2 import compute
 from vad_nb.figures.fig3 import block, printed
-from vad_nb.studies import scales as scale_study, truth
+from vad_nb.studies import scales, truth
 from vad_nb.studies.features import choose, glide, gliders
 from vad_nb.methods.mulde import Aggregate, MuldeSettings
 from vad_nb.methods.mulde_video import MuldeVideo
 from vad_nb.studies.scales import (
-    GRID, HYBRIDS, VARIANTS, areas, frame_areas, gain, kept_weights, scale_areas, study)
+    GRID, HYBRIDS, SCALE_VARIANTS, areas, frame_areas, scale_gain, kept_weights, scale_areas, scale_study)
 from vad_nb.training.run import Run
 
 QUICK = dict(units="8x8", epochs="6", batch_size="400")
@@ -73,28 +73,28 @@ def test_kept_weights_are_those_that_are_stored_in_the_end(tmp_path):
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    return study(tmp_path_factory.mktemp("study")/"scales.csv", GRID[:3], 2, overrides=QUICK, processes=0)
+    return scale_study(tmp_path_factory.mktemp("study")/"scales.csv", GRID[:3], 2, overrides=QUICK, processes=0)
 
 
 def test_a_finished_study_trains_nothing(rows, tmp_path, monkeypatch):
-    study(tmp_path/"scales.csv", ("log-uniform",), 1, overrides=QUICK, processes=0)
-    monkeypatch.setattr(scale_study, "run_parallel", lambda *_: pytest.fail("trained again"))
-    again = study(tmp_path/"scales.csv", ("log-uniform",), 1, overrides=QUICK, processes=0)
+    scale_study(tmp_path/"scales.csv", ("log-uniform",), 1, overrides=QUICK, processes=0)
+    monkeypatch.setattr(scales, "run_parallel", lambda *_: pytest.fail("trained again"))
+    again = scale_study(tmp_path/"scales.csv", ("log-uniform",), 1, overrides=QUICK, processes=0)
     same = [row for row in rows if (row["variant"], row["random_seed"]) == ("log-uniform", 0)]
     assert [row["raw"] for row in again] == [row["raw"] for row in same]
 
 
 def test_other_settings_are_another_study(tmp_path):
     path = tmp_path/"scales.csv"
-    study(path, ("log-uniform",), 1, overrides=QUICK, processes=0)
-    other = study(path, ("log-uniform",), 1, overrides=dict(QUICK, units="4x4"), processes=0)
+    scale_study(path, ("log-uniform",), 1, overrides=QUICK, processes=0)
+    other = scale_study(path, ("log-uniform",), 1, overrides=dict(QUICK, units="4x4"), processes=0)
     assert {row["preset"] for row in other} == {"smoke units=4x4 epochs=6 batch_size=400"}
 
 
 def test_gain_is_the_paired_difference(rows):
     one, two = (areas(rows, variant, score="score_norm", kind="max", metric="raw") for variant in GRID[::2])
     difference = [two[seed] - one[seed] for seed in (0, 1)]
-    mean, low, high = gain(rows, GRID[2], score="score_norm", kind="max", metric="raw")
+    mean, low, high = scale_gain(rows, GRID[2], score="score_norm", kind="max", metric="raw")
     assert mean == pytest.approx(np.mean(difference))
     assert (low, high) == pytest.approx(stats.t.interval(.95, 1, np.mean(difference), stats.sem(difference)))
 
@@ -113,8 +113,8 @@ def test_figures_read_the_table(rows):
 
 
 def test_variants_differ_and_can_be_made():
-    settings = [replace(MuldeSettings(), **changes) for changes in VARIANTS.values()]
-    assert len(set(settings)) == len(VARIANTS) and len(HYBRIDS) >= 6 and len(GRID) == 4
+    settings = [replace(MuldeSettings(), **changes) for changes in SCALE_VARIANTS.values()]
+    assert len(set(settings)) == len(SCALE_VARIANTS) and len(HYBRIDS) >= 6 and len(GRID) == 4
     for one in settings: MuldeVideo(one)
 
 
@@ -160,12 +160,12 @@ def test_the_choice_does_not_see_ped2():
 
 
 def test_claims_pair_the_seeds(rows):
-    table = scale_study.claims(rows)
+    table = scales.scale_claims(rows)
     assert [len(line) for line in table] == [3]*8
-    inside, outside = (scale_study.scales_inside(rows, "log-Gaussian", "score_norm", side) for side in (True, False))
+    inside, outside = (scales.scales_inside(rows, "log-Gaussian", "score_norm", side) for side in (True, False))
     own = [row for row in rows if (row["variant"], row["score"], row["kind"], row["grid"], row["epoch"], row["random_seed"]) == ("log-Gaussian", "score_norm", "individual", "linspace", 6, 1)]
     assert inside[1] == pytest.approx(np.mean([row["smoothed"] for row in own if .2 < row["sigma"] < .5])) and len(own) == 16
-    assert table[-1][2] == scale_study.text_cell(scale_study.mean_interval([inside[seed] - outside[seed] for seed in (0, 1)]), "+")
+    assert table[-1][2] == scales.text_cell(scales.mean_interval([inside[seed] - outside[seed] for seed in (0, 1)]), "+")
 
 
 

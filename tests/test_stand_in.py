@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import rankdata
 
 from vad_nb.figures.proxy import (
-    VARIANTS, areas, claims, curve, gain, make, over_strengths, verdict, weakest)
+    SIGMA_VARIANTS, areas, stand_in_claims, curve, stand_in_gain, make, over_strengths, stand_in_verdict, weakest)
 from vad_nb.studies.trainings import Trainings
 from vad_nb.methods.anomalies import KINDS
 from vad_nb.studies.stand_in import (
@@ -58,7 +58,7 @@ def made_up(level):
 def test_gains_are_paired_over_random_seeds():
     table = areas(made_up(lambda trained, tested, seed: .5 + .1*seed + (.05 + .001*seed)*(trained == "noise")))
     assert np.isclose(over_strengths(table, "none", "blur")[2], .7) and curve(table, "none", "blur").shape == (3, 4)
-    mean, low, high = gain(table, "noise", "blur")
+    mean, low, high = stand_in_gain(table, "noise", "blur")
     assert np.isclose(mean, .051) and low > .04 and high < .06, "the spread over seeds, ten points, is in both"
 
 
@@ -70,17 +70,17 @@ def inside(sigma, energy_of):
 
 def test_claims_say_what_was_put_in():
     steady = dict(start=.5, peak=.7, low=.5, end=.6, last_tenth=.001)
-    held = claims(areas(made_up(lambda trained, tested, seed: .7 + .2*(trained in ("noise", "sdl")) + .001*seed*(trained == "none"))), inside(lambda trained: steady | dict(end=.6 - .001*len(trained)), lambda a, b: .5 if a == "clean" else .1))
+    held = stand_in_claims(areas(made_up(lambda trained, tested, seed: .7 + .2*(trained in ("noise", "sdl")) + .001*seed*(trained == "none"))), inside(lambda trained: steady | dict(end=.6 - .001*len(trained)), lambda a, b: .5 if a == "clean" else .1))
     verdicts = {claim: answer for _, claim, _, answer in held}
     assert verdicts["sigma(l) rises"] == "held" and verdicts["then declines"] == "held" and verdicts["and stabilises"] == "held"
     assert verdicts["inside the network an anomaly is nearer to noise than to normal motion"] == "held"
     assert verdicts["training with noise (DDL) makes every other kind easier to find"] == "held" and verdicts["no other kind is a better stand-in on the real test clips"] == "held"
-    other = claims(areas(made_up(lambda trained, tested, seed: .7 - .2*(trained in ("noise", "sdl")) + .001*seed)), inside(lambda trained: steady | dict(end=.7 if trained == "noise" else .2 + .001*len(trained)), lambda a, b: .1 if a == "clean" else .5))
+    other = stand_in_claims(areas(made_up(lambda trained, tested, seed: .7 - .2*(trained in ("noise", "sdl")) + .001*seed)), inside(lambda trained: steady | dict(end=.7 if trained == "noise" else .2 + .001*len(trained)), lambda a, b: .1 if a == "clean" else .5))
     verdicts = {claim: answer for _, claim, _, answer in other}
     assert verdicts["then declines"] == "not held"
     assert verdicts["it finds its place by itself: noise slow"] == "not held" and verdicts["and the real anomalies (DDL)"] == "contrary"
     assert verdicts["no other kind is a better stand-in on the real test clips"] == "not held"
-    assert verdict(-1, 1) == "within noise"
+    assert stand_in_verdict(-1, 1) == "within noise"
 
 
 def test_the_stored_study_is_complete_and_redraws_without_the_data(tmp_path):
@@ -94,4 +94,4 @@ def test_the_stored_study_is_complete_and_redraws_without_the_data(tmp_path):
     assert text.read_text() == (STORED.parent/"proxy_claims.txt").read_text()
     assert {path.stem for path in tmp_path.glob("*.png")} == {f"proxy_{name}" for name in ("transfer", "curves", "sigma", "features")}
     assert (tmp_path/"data"/"proxy_transfer.csv").read_bytes() == (STORED/"proxy_transfer.csv").read_bytes()
-    assert set(VARIANTS) <= set(TRAINED)
+    assert set(SIGMA_VARIANTS) <= set(TRAINED)

@@ -426,10 +426,10 @@ def run_study(arguments) -> int:
     "Fill the table of a study."
     if arguments.name:
         return planned_study(arguments)
-    from vad_nb.studies.bank import study
+    from vad_nb.studies.bank import bank_study
     chosen = {"data": arguments.data} if arguments.data else {}
     out = arguments.out or "figures/data/xel.csv"
-    rows = study(out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
+    rows = bank_study(out, random_seeds=arguments.seeds, preset=arguments.preset, **chosen)
     print(f"{len(rows)} trainings in {out}")
     return 0
 

@@ -7,7 +7,7 @@ __all__ = ['METRICS', 'CURVE_METRICS', 'SortedFrames', 'Ranking', 'count_piece',
            'precision', 'average_precision', 'pr_auc', 'roc_curve', 'Frames', 'pool_frames', 'per_video_minmax',
            'video_aucs', 'auc_by_class', 'false_runs', 'threshold_counts', 'scene_of', 'video_draws', 'on_two_cores',
            'pair_counts', 'sweep_metrics', 'some_videos', 'draw_aucs', 'aucs_by_pairs', 'curve_metrics', 'video_sums',
-           'scene_metrics', 'stretch_videos', 'measure', 'interval']
+           'scene_metrics', 'stretch_videos', 'measure_draws', 'interval']
 
 # %% ../../nbs/2_evaluation/01_metrics.ipynb #002-19_metrics
 import bisect, warnings
@@ -464,7 +464,7 @@ def stretch_videos(
     return replace(frames, scores=np.concatenate(parts))
 
 # %% ../../nbs/2_evaluation/01_metrics.ipynb #047-19_metrics
-def measure(
+def measure_draws(
     frames:Frames,
     weights,             # (draws, V) how often each video counts
     metrics=None,        # names; None: all that are defined

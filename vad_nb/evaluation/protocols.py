@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import DataError, SettingsError
-from .metrics import Frames, measure, per_video_minmax, pool_frames
+from .metrics import Frames, measure_draws, per_video_minmax, pool_frames
 from .scores import check_lengths, pad_edges, smooth
 
 # %% ../../nbs/2_evaluation/02_protocols.ipynb #008-22_evaluation
@@ -163,7 +163,8 @@ def floors(
 ) -> dict:               # floor -> {metric: value}; none at a threshold, which fits no other scores
     "What a random scorer, the frame position and the frame difference get under a protocol."
     def run(scores): # -> metric -> value
-        values = measure(prepare(scores, labels, protocol), np.ones((1, len(labels))), metrics)
+        frames, every = prepare(scores, labels, protocol), np.ones((1, len(labels)))
+        values = measure_draws(frames, every, metrics)
         return {name: float(value[0]) for name, value in values.items()}
     draws = [run(values) for values in random_scores(labels, random_seed)]
     def mean(name): return float(np.mean([draw[name] for draw in draws]))

@@ -22,7 +22,8 @@ from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from ..core import SettingsError, write_then_rename
-from .metrics import Frames, interval, measure, roc_curve, scene_of, video_draws
+from .metrics import (
+    Frames, interval, measure_draws, roc_curve, scene_of, video_draws)
 from .protocols import (
     PROTOCOLS, Protocol, apply_protocol, choose_protocol, floors, prepare)
 from .scores import Scores, read_labels_csv
@@ -209,7 +210,8 @@ def measure_runs(
     weights = value_and_draws(len(labels), draws, random_seed)
     prepared = [prepare(run.frames, labels, protocol) for run in runs]
     threshold = protocol.threshold
-    each = [measure(frames, weights, metrics, threshold, fps, progress) for frames in prepared]
+    each = [measure_draws(frames, weights, metrics, threshold, fps, progress)
+            for frames in prepared]
     headline = protocol.headline
     if headline not in each[0] and (metrics is None or headline in metrics):
         expected = "clips of several scenes, named <scene>_<clip>"

@@ -15,7 +15,7 @@ import torch
 
 from ..core import table_rows, write_table
 from ..studies.trainings import LABELLED
-from ..studies.scales import AGGREGATES, study
+from ..studies.scales import AGGREGATES, scale_study
 from ..methods.sigma import WEIGHTS
 from ..studies.compare import mean_interval
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
@@ -117,7 +117,7 @@ def stored_study(
     random_seeds:int,   # how many
 ) -> list:              # rows
     "The study's table beside the figures, completed where something is missing."
-    return study(Path(out)/"data"/"scales.csv", variants, random_seeds, trainings.preset,
+    return scale_study(Path(out)/"data"/"scales.csv", variants, random_seeds, trainings.preset,
                  trainings.overrides, trainings.data, trainings.root)
 
 # %% ../../nbs/6_figures/01_fig1.ipynb #108-fig1

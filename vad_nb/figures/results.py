@@ -11,7 +11,7 @@ __all__ = ['NAMED', 'MEASURED', 'FIRST', 'DATA_NAMES', 'over_seeds', 'grouped', 
 import numpy as np
 from scipy import stats
 
-from .proxy import areas, gain, verdict
+from .proxy import areas, stand_in_gain, stand_in_verdict
 from ..methods.anomalies import KINDS
 from ..methods.mil import HOSTS
 from ..studies.bank import Variant, values_of
@@ -162,8 +162,8 @@ def about_stand_in(rows) -> str:
     "Whether noise stands in for other anomalies."
     found = areas([row for row in rows if row["method"] == "ddl-proxy" and row["data"] == "ped2"])
     kinds = [kind for kind in KINDS if kind != "noise"]
-    real = signed(100*value for value in gain(found, "noise", "test"))
-    told = [verdict(*gain(found, "noise", kind)[1:]) for kind in kinds]
+    real = signed(100*value for value in stand_in_gain(found, "noise", "test"))
+    told = [stand_in_verdict(*stand_in_gain(found, "noise", kind)[1:]) for kind in kinds]
     return ("**Noise as a stand-in.** Small networks on Ped2, three random seeds: training with "
             f"noise changes the AUC on the real test clips by {real} points against reconstruction "
             f"alone. {told.count('held')} of {len(kinds)} other anomalies become easier to find, "

@@ -6,11 +6,11 @@ claims one by one. The module is `figures.xel_tables`."""
 # %% auto #0
 __all__ = ['TABLE_1', 'TABLE_2', 'GAINS', 'NAMES', 'FEATURES', 'PLAIN', 'FULL', 'MEASURED', 'ASKED', 'NEEDS_OTHER_DATA',
            'PUBLISHED', 'ARROWS', 'HALF', 'ROC_CAPTION', 'PUBLISHED_CAPTION', 'PIPELINE_CAPTION', 'DATA', 'NEEDS',
-           'percent', 'form_name', 'our_row', 'our_table', 'ablation_values', 'ablation', 'verdict', 'judged', 'claims',
-           'points', 'claim_table', 'bug_rows', 'bug_table', 'roc_panels', 'published_curve', 'store_published',
-           'published_curves', 'rate_limit', 'write_areas', 'draw_panel', 'draw_published', 'host_legend', 'draw_rocs',
-           'sweep', 'draw_areas', 'draw_sweep', 'sweep_caption', 'pipeline_boxes', 'draw_box', 'draw_arrow',
-           'draw_pipeline', 'table_parts', 'save_rocs', 'save_sweep', 'make']
+           'percent', 'form_name', 'our_row', 'our_table', 'ablation_values', 'ablation', 'bank_verdict', 'judged',
+           'bank_claims', 'points', 'claim_table', 'bug_rows', 'bug_table', 'roc_panels', 'published_curve',
+           'store_published', 'published_curves', 'rate_limit', 'write_areas', 'draw_panel', 'draw_published',
+           'host_legend', 'draw_rocs', 'sweep', 'draw_areas', 'draw_sweep', 'sweep_caption', 'pipeline_boxes',
+           'draw_box', 'draw_arrow', 'draw_pipeline', 'table_parts', 'save_rocs', 'save_sweep', 'make']
 
 # %% ../../nbs/6_figures/09_xel_tables.ipynb #002-60_figures-xel_tables
 import csv
@@ -25,7 +25,8 @@ from scipy.io import loadmat
 from ..core import DataError, write_then_rename
 from ..evaluation.reports import text_table
 from ..methods.mil import HOSTS, Head, Videos
-from ..studies.bank import MAIN, RATES, SWEEP, Variant, paired, read_study, study, values_of
+from ..studies.bank import (
+    MAIN, RATES, SWEEP, Variant, bank_study, paired, read_study, values_of)
 from ..studies.compare import mean_interval
 from ..methods.xel import MARGINS, BankSettings, hardest_clips
 from ..plot import COLOURS, TWO_COLUMNS, new_figure, save_figure, style
@@ -133,7 +134,7 @@ def ablation(rows, metric:str="auc", preset:str="smoke") -> list: # rows of text
     return table
 
 # %% ../../nbs/6_figures/09_xel_tables.ipynb #016-60_figures-xel_tables
-def verdict(difference, low, high, larger=True) -> str:
+def bank_verdict(difference, low, high, larger=True) -> str:
     "What an interval says about a claimed sign."
     if np.isnan(low):
         return "not testable"
@@ -160,11 +161,12 @@ NEEDS_OTHER_DATA = (
 def judged(claim:str, data:str, host:str, pairs:int=0, larger:bool=True,
            difference=np.nan, low=np.nan, high=np.nan) -> dict:
     "A claim on one set of bags and one host; without pairs it is not testable."
-    return dict(claim=claim, data=data, host=host, verdict=verdict(difference, low, high, larger),
-                difference=difference, low=low, high=high, pairs=pairs)
+    found = bank_verdict(difference, low, high, larger)
+    return dict(claim=claim, data=data, host=host, verdict=found, difference=difference, low=low,
+                high=high, pairs=pairs)
 
 # %% ../../nbs/6_figures/09_xel_tables.ipynb #113-xel-tables
-def claims(
+def bank_claims(
     rows,                # of `read_study`
     preset:str="smoke",
 ) -> list:               # of dict: claim, data, host, verdict, difference, low, high, pairs
@@ -457,7 +459,7 @@ def table_parts(rows, preset:str) -> dict: # title -> rows of text, header first
         "Ablation: frame AUC %": ablation(rows, preset=preset),
         "Ablation: false alarms in normal videos at 0.5, %":
             ablation(rows, "far_normal_videos", preset),
-        "The claims": claim_table(claims(rows, preset)),
+        "The claims": claim_table(bank_claims(rows, preset)),
         "Bugs of the official code, and its rule for pseudo labels": bug_table(rows, preset)}
 
 # %% ../../nbs/6_figures/09_xel_tables.ipynb #139-xel-tables
@@ -504,7 +506,7 @@ def make(
     trainings.expect("figure xel, drawn from the stored study", DATA)
     preset, path = trainings.preset, Path(out)/"data"/"xel.csv"
     rows = [row for row in read_study(path) if row["preset"] == preset]
-    rows = rows or study(path, ("synthetic-ws",), MAIN, 3, preset)
+    rows = rows or bank_study(path, ("synthetic-ws",), MAIN, 3, preset)
     written = []
     for title, table in table_parts(rows, preset).items():
         written.append(f"{title}\n{text_table([list(map(str, row)) for row in table])}")

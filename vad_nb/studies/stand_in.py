@@ -6,7 +6,7 @@ be, and does it look like noise inside? (module `studies.stand_in`)"""
 # %% auto #0
 __all__ = ['SETTINGS', 'TRAINED', 'ONCE', 'STRENGTHS', 'hold_out', 'spread_over', 'ProbeWindows', 'Probe', 'window_scores',
            'area', 'detection', 'object_features', 'shifts', 'energy', 'separation', 'probe_rows', 'test_clips_row',
-           'sigma_facts', 'inside_rows', 'points', 'train_once', 'measure', 'stored_rows', 'missing_trainings',
+           'sigma_facts', 'inside_rows', 'points', 'train_once', 'measure_training', 'stored_rows', 'missing_trainings',
            'replace_inside', 'proxy_study']
 
 # %% ../../nbs/5_studies/06_stand_in.ipynb #002-44_methods-proxy_study
@@ -256,7 +256,7 @@ def train_once(
     return method, Probe(held_out, settings, device), history, seconds
 
 # %% ../../nbs/5_studies/06_stand_in.ipynb #h5sta-measure
-def measure(
+def measure_training(
     trained:str,         # of TRAINED
     random_seed:int,
     data:str="ped2",
@@ -318,7 +318,7 @@ def proxy_study(
     missing = missing_trainings(stored_rows(table, data, name), trained, random_seeds)
     calls = [(*one, data, root, preset, overrides, device) for one in missing]
     processes = 2 if choose_device(device).type == "cpu" and len(calls) > 1 else 0
-    for rows, inside, scattered in run_parallel(measure, calls, processes, "study"):
+    for rows, inside, scattered in run_parallel(measure_training, calls, processes, "study"):
         replace_inside(inner, inside)
         if scattered: write_table(scattered, scatter)
         record(table, *rows)    # last: what stands there is complete

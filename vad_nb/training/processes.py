@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['rank_and_count', 'join', 'wait', 'share', 'shared_mean', 'mean_of_shares', 'gather', 'SumOverProcesses',
-           'mean_and_variance', 'SharedBatchNorm', 'spread', 'own_folder']
+           'mean_and_variance', 'SharedBatchNorm', 'average_gradients', 'own_folder']
 
 # %% ../../nbs/3_training/00_processes.ipynb #002-03_processes
 import os, shutil, tempfile
@@ -133,7 +133,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (x32*scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 # %% ../../nbs/3_training/00_processes.ipynb #020-03_processes
-def spread(
+def average_gradients(
     objective:nn.Module,   # its forward gives losses for its share of a batch
 ) -> nn.Module:            # called in place of it; averages the gradients of all processes
     "Wrap an objective for several processes; alone, it stays as it is."

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from ..core import (
     OutOfTime, SettingsError, TrainingError, manifest, reduced_precision, seed_everything,
     write_then_rename)
-from .processes import shared_mean, spread
+from .processes import shared_mean, average_gradients
 from .run import History, Run, load_state
 
 # %% ../../nbs/3_training/02_train.ipynb #018-20_training
@@ -206,7 +206,8 @@ class Loop:
     def __init__(self, run:Run, state:StoredState, pace:Pace, describe):
         self.run, self.state, self.pace, self.describe = run, state, pace, describe
         self.device = next(state.objective.parameters()).device
-        self.history, self.model = History(run.history_file, state.step), spread(state.objective)
+        self.history = History(run.history_file, state.step)
+        self.model = average_gradients(state.objective)
 
     def look(self, described:list, epoch:int) -> list:   # of history rows
         "Read the losses of the last steps from the device, and stop where one is not a number."
