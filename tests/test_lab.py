@@ -67,7 +67,7 @@ def test_run_all_cells_in_jupyterlab(lab, tmp_path, tutorial, pictures):
         wait_for(lambda: (now := state()) and now["ready"] and now["status"] == "idle", 90, "the notebook did not open with a kernel")
         browser.find_element("xpath", "//div[contains(@class, 'lm-MenuBar-itemLabel') and text()='Run']").click()
         wait_for(lambda: browser.find_elements("xpath", "//div[contains(@class, 'lm-Menu-itemLabel') and text()='Run All Cells']"), 20, "no menu")[0].click()
-        done = wait_for(lambda: (now := state()) and all(now["count"]) and now["status"] == "idle" and now, 150, f"the notebook did not end: {state()}")
+        done = wait_for(lambda: (now := state()) and all(now["count"]) and now["status"] == "idle" and now, 300, f"the notebook did not end: {state()}")
         assert [output for output in done["outputs"] if output["output_type"] == "error"] == []
         kinds = [kind for output in done["outputs"] for kind in output.get("data", {})]
         assert sum(kind.startswith("image/") for kind in kinds) >= pictures
