@@ -55,7 +55,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
 import sys, torch
 from safetensors.torch import save_file
 from vad_nb.methods.c3dsu import C3DSU
-from vad_nb.training.processes import join, mean_of_shares, rank_and_count, share, spread
+from vad_nb.training.processes import join, mean_of_shares, rank_and_count, share, average_gradients
 join("cpu")
 torch.manual_seed(0)
 net = C3DSU(8, 3, 3).double()
@@ -63,7 +63,7 @@ x, y = torch.rand(7, 3, 3, 32, 32, dtype=torch.double), torch.rand(7, 3, 32, 32,
 class Objective(torch.nn.Module):
     def __init__(self): super().__init__(); self.net = net
     def forward(self): return mean_of_shares((self.net(share(x)) - share(y)).square())
-objective = spread(Objective().train())   # averages gradients while it lives
+objective = average_gradients(Objective().train())   # averages gradients while it lives
 objective().backward()
 if rank_and_count()[0] == 0: save_file({name: p.grad for name, p in net.named_parameters() if p.grad is not None}, sys.argv[1])
 """)
