@@ -47,7 +47,7 @@ def test_every_module_and_notebook_has_a_page(site):
         if notebook.stem != "index" and ".ipynb_checkpoints" not in notebook.parts:
             assert (site/"notebooks"/notebook.relative_to(ROOT/"nbs").with_suffix(".html")).exists()
     page = (site/"api"/"vad_nb.methods.ddl_losses.html").read_text()
-    assert "noise blended in" in page and "distinction_loss" in page   # the comments beside parameters
+    assert "inside the box of each frame" in page and "distinction_loss" in page   # the comments beside parameters
     assert "distinction_loss" in (site/"searchindex.js").read_text()
 
 
