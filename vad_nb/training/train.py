@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BOOKKEEPING', 'learning_rate_factor', 'epoch_generator', 'make_optimizer', 'check_rows', 'check_epoch',
-           'update_average', 'average_decay', 'TrainingState', 'StoredState', 'take_step', 'Pace', 'shown', 'Loop',
-           'EpochLoop', 'TrainingLoop', 'all_epochs', 'train']
+           'update_average', 'average_decay', 'TrainingState', 'write_state', 'read_state', 'take_step', 'Pace',
+           'shown', 'Loop', 'train_epoch', 'stop_in_time', 'finish', 'all_epochs', 'train']
 
 # %% ../../nbs/3_training/02_train.ipynb #002-20_training
 import io
@@ -120,7 +120,7 @@ def average_decay(
 
 # %% ../../nbs/3_training/02_train.ipynb #state
 class TrainingState:
-    "What a training knows between two epochs."
+    "What a training knows between two epochs, and a file can hold."
     def __init__(self,
         objective:nn.Module,
         optimizer,
@@ -134,29 +134,27 @@ class TrainingState:
     @property
     def seconds(self) -> float: return self.before + time.perf_counter() - self.started
 
-    def parts(self) -> dict:
-        "What can be loaded again."
+    @property
+    def parts(self) -> dict:    # name in the file -> what can be loaded again
         found = dict(objective=self.objective, optimizer=self.optimizer)
         return found | dict(averaged=self.averaged) if self.averaged else found
 
 # %% ../../nbs/3_training/02_train.ipynb #stored
-class StoredState(TrainingState):
-    "A state that a file holds."
-    def write(self, path) -> None:
-        "Whole, or not at all."
-        found = dict(averaged={}) | {name: part.state_dict() for name, part in self.parts().items()}
-        found |= dict(epoch=self.epochs - 1, step=self.step, seconds=self.seconds)
-        whole = io.BytesIO()
-        torch.save(found, whole)
-        with write_then_rename(path) as temporary:
-            temporary.write_bytes(whole.getbuffer())
+def write_state(state:TrainingState, path) -> None:
+    "Whole, or not at all."
+    found = dict(averaged={}) | {name: part.state_dict() for name, part in state.parts.items()}
+    found |= dict(epoch=state.epochs - 1, step=state.step, seconds=state.seconds)
+    whole = io.BytesIO()
+    torch.save(found, whole)
+    with write_then_rename(path) as temporary:
+        temporary.write_bytes(whole.getbuffer())
 
-    def read(self, path) -> None:
-        "Go on from here."
-        found = load_state(path)
-        for name, part in self.parts().items():
-            part.load_state_dict(found[name])
-        self.epochs, self.step, self.before = found["epoch"] + 1, found["step"], found["seconds"]
+def read_state(state:TrainingState, path) -> None:
+    "Go on from here."
+    found = load_state(path)
+    for name, part in state.parts.items():
+        part.load_state_dict(found[name])
+    state.epochs, state.step, state.before = found["epoch"] + 1, found["step"], found["seconds"]
 
 # %% ../../nbs/3_training/02_train.ipynb #step
 def take_step(
@@ -202,12 +200,18 @@ def shown(row:dict) -> dict:
 
 # %% ../../nbs/3_training/02_train.ipynb #loop
 class Loop:
-    "A training, step by step and epoch by epoch."
-    def __init__(self, run:Run, state:StoredState, pace:Pace, describe):
+    "What the steps of a training share."
+    def __init__(self, run:Run, state:TrainingState, pace:Pace, describe):
         self.run, self.state, self.pace, self.describe = run, state, pace, describe
         self.device = next(state.objective.parameters()).device
         self.history = History(run.history_file, state.step)
         self.model = average_gradients(state.objective)
+
+    def add(self, values:dict, epoch:int, rate:float) -> None:
+        "A history row; of several processes the mean."
+        means = {key: shared_mean(value) if torch.is_tensor(value) else value
+                 for key, value in values.items()}
+        self.history.add(step=self.state.step - 1, epoch=epoch, lr=rate, **means)
 
     def look(self, described:list, epoch:int) -> list:   # of history rows
         "Read the losses of the last steps from the device, and stop where one is not a number."
@@ -216,69 +220,60 @@ class Loop:
         check_rows(new, described[-len(new):], last_good)
         return new
 
-    def add(self, values:dict, epoch:int, rate:float) -> None:
-        "A history row; of several processes the mean."
-        means = {key: shared_mean(value) if torch.is_tensor(value) else value
-                 for key, value in values.items()}
-        self.history.add(step=self.state.step - 1, epoch=epoch, lr=rate, **means)
-
 # %% ../../nbs/3_training/02_train.ipynb #one-epoch
-class EpochLoop(Loop):
-    "The loop over the batches of an epoch."
-    def one_epoch(self, epoch:int, batches) -> None:
-        "Every batch once; all random numbers are this epoch's own."
-        s, rows, described = self.pace, [], []
-        seed_everything(s.random_seed*100_003 + epoch)   # dropout and the like
-        generator = epoch_generator(s.random_seed, epoch, self.device)
-        todo, last = batches(epoch, epoch_generator(s.random_seed, epoch)), epoch == s.epochs - 1
-        bar = tqdm(todo, desc=f"epoch {epoch + 1}/{s.epochs}", leave=last, mininterval=0.5)
-        self.state.objective.train()
-        for i, batch in enumerate(bar):
-            rate = s.rate(epoch + i/len(todo))
-            self.add(take_step(self.model, self.state, batch, generator, rate), epoch, rate)
-            described.append(lambda batch=batch: self.describe(batch))
-            if self.state.step % s.flush_every == 0 or i == len(todo) - 1:
-                rows += self.look(described, epoch)
-                bar.set_postfix(shown(rows[-1]))
-        check_epoch(rows, epoch)
+def train_epoch(loop:Loop, epoch:int, batches) -> None:
+    "Every batch of an epoch once; all random numbers are this epoch's own."
+    pace, state, rows, described = loop.pace, loop.state, [], []
+    seed_everything(pace.random_seed*100_003 + epoch)   # dropout and the like
+    generator = epoch_generator(pace.random_seed, epoch, loop.device)
+    todo = batches(epoch, epoch_generator(pace.random_seed, epoch))
+    bar = tqdm(todo, desc=f"epoch {epoch + 1}/{pace.epochs}", leave=epoch == pace.epochs - 1,
+               mininterval=0.5)
+    state.objective.train()
+    for i, batch in enumerate(bar):
+        rate = pace.rate(epoch + i/len(todo))
+        loop.add(take_step(loop.model, state, batch, generator, rate), epoch, rate)
+        described.append(lambda batch=batch: loop.describe(batch))
+        if state.step % pace.flush_every == 0 or i == len(todo) - 1:
+            rows += loop.look(described, epoch)
+            bar.set_postfix(shown(rows[-1]))
+    check_epoch(rows, epoch)
 
 # %% ../../nbs/3_training/02_train.ipynb #run
-class TrainingLoop(EpochLoop):
-    "The loop over epochs."
-    def stop_in_time(self, first:int) -> None:
-        "Give up before an epoch that would not end within the time limit of the run."
-        run, state, epochs = self.run, self.state, self.pace.epochs
-        one = (time.perf_counter() - state.started)/(state.epochs - first)    # seconds of an epoch
-        if run.until and state.epochs < epochs and time.time() + one > run.until:
-            raise OutOfTime(f"{run.path.name} stopped after epoch {state.epochs} of {epochs}: "
-                            f"the next one, {one:.0f} s, does not fit into the time limit")
+def stop_in_time(loop:Loop, first:int) -> None:
+    "Give up before an epoch that would not end within the time limit of the run."
+    run, state, epochs = loop.run, loop.state, loop.pace.epochs
+    one = (time.perf_counter() - state.started)/(state.epochs - first)    # seconds of an epoch
+    if run.until and state.epochs < epochs and time.time() + one > run.until:
+        raise OutOfTime(f"{run.path.name} stopped after epoch {state.epochs} of {epochs}: "
+                        f"the next one, {one:.0f} s, does not fit into the time limit")
 
-    def finish(self):   # the objective with its final weights
-        "Take the average, and say in the manifest what was done."
-        state, run = self.state, self.run
-        if state.averaged:
-            state.objective.load_state_dict(state.averaged.module.state_dict())
-        facts = dict(run.config, device=str(self.device), seconds=round(state.seconds, 1),
-                     steps=state.step)
-        run.write_json("manifest.json", manifest(**facts))
-        return state.objective.eval()
+def finish(loop:Loop):   # the objective with its final weights
+    "Take the average, and say in the manifest what was done."
+    state, run = loop.state, loop.run
+    if state.averaged:
+        state.objective.load_state_dict(state.averaged.module.state_dict())
+    facts = dict(run.config, device=str(loop.device), seconds=round(state.seconds, 1),
+                 steps=state.step)
+    run.write_json("manifest.json", manifest(**facts))
+    return state.objective.eval()
 
 # %% ../../nbs/3_training/02_train.ipynb #all-epochs
 def all_epochs(
-    loop:TrainingLoop,
+    loop:Loop,
     batches,          # batches(epoch, generator) -> list of batches
     after_epoch,      # after_epoch(epoch), or None
 ):                    # the objective with its final weights
     "What is left of a training."
     state, first = loop.state, loop.state.epochs
     for epoch in range(first, loop.pace.epochs):
-        loop.one_epoch(epoch, batches)
+        train_epoch(loop, epoch, batches)
         state.epochs += 1
-        state.write(loop.run.state_file)
+        write_state(state, loop.run.state_file)
         if after_epoch:
             after_epoch(epoch)
-        loop.stop_in_time(first)
-    return loop.finish()
+        stop_in_time(loop, first)
+    return finish(loop)
 
 # %% ../../nbs/3_training/02_train.ipynb #028-20_training
 def train(
@@ -300,8 +295,8 @@ def train(
     "Train `objective` on its device, leaving history and checkpoints in `run`."
     fused = next(objective.parameters()).device.type in ("cpu", "cuda")
     made = optimizer(objective.parameters(), learning_rate, betas=betas, fused=fused)
-    state = StoredState(objective, made, average)
+    state = TrainingState(objective, made, average)
     if resume and run.state_file.exists():
-        state.read(run.state_file)
+        read_state(state, run.state_file)
     pace = Pace(epochs, learning_rate, schedule, random_seed, flush_every)
-    return all_epochs(TrainingLoop(run, state, pace, describe), batches, after_epoch)
+    return all_epochs(Loop(run, state, pace, describe), batches, after_epoch)
